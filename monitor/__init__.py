@@ -1,0 +1,1 @@
+"""The sampler: a process of its own that watches devices and process trees from outside."""

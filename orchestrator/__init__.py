@@ -1,0 +1,1 @@
+"""The command line, and what decides what runs: suite, plan, supervision, environment, store."""

@@ -1,0 +1,5 @@
+"""`python -m orchestrator` is `pagedbench`."""
+
+from orchestrator.cli import main
+
+main()

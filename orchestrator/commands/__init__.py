@@ -1,0 +1,1 @@
+"""The verbs of `pagedbench`, one file each, imported only when its verb is used."""

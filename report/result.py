@@ -1,0 +1,201 @@
+"""The result of a run: the types behind result.json and its JSON Schema.
+
+Exact counts and settings come first and are reproducible; measured values follow; what changes
+with every run whatever the code does (times, pids, paths, host names) is in `volatile`, last.
+Bytes are int, seconds float, shares between 0 and 1. A null means "could not be had".
+
+Schema history
+    1  first version
+"""
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+SCHEMA_VERSION = 1
+
+Status = Literal[
+    "ok", "oom", "failed", "crashed", "timeout", "unclean", "unsampled", "interrupted", "skipped"
+]
+Verdict = Literal["pass", "fail", "n/a"]
+How = Literal["measured", "derived", "n/a"]
+
+
+class Model(Struct, kw_only=True):
+    """What was run. `sha256` is over the weight and config files; shapes have none for weights."""
+
+    name: str
+    source: Literal["bundled", "hub", "folder", "shape"]
+    sha256: str | None
+    layers: int
+    kv_heads: int
+    head_dim: int
+    vocab_size: int
+    max_position: int
+    weights_bytes: int | None
+    same_weights: bool
+    """False for random weights drawn by each engine: no parity, memory and speed only."""
+
+
+class Workload(Struct, kw_only=True):
+    """The same token ids for every backend. `sha256` is over ids and lengths."""
+
+    name: str
+    sha256: str
+    requests: int
+    prompt_tokens: int
+    output_tokens: int
+    max_total: int
+    """Longest prompt plus output of one request."""
+
+
+class Phase(Struct, kw_only=True):
+    """One phase of a worker: seconds it took, memory at its end, highest memory seen in it."""
+
+    name: str
+    seconds: float
+    device_end: int | None = None
+    device_peak: int | None = None
+    host_end: int | None = None
+    host_peak: int | None = None
+
+
+class Kv(Struct, kw_only=True):
+    """KV use over the run phase, time-weighted over the time when slots were held."""
+
+    steps: int
+    bytes_per_slot: int | None
+    efficiency: float | None
+    mean_live: float | None
+    mean_reserved: float | None
+    peak_live: int | None
+    peak_reserved: int | None
+    pool_slots: int | None
+    bytes_held_per_live_token: float | None
+    mean_running: float | None
+    peak_running: int | None
+    preempted: int
+    waste: dict[str, "Share"] = field(default_factory=dict)
+    block_size: int | None = None
+
+
+class Share(Struct, kw_only=True):
+    """A part of a whole, and how it was obtained. `value` is null when n/a."""
+
+    value: float | None
+    how: How
+
+
+class Line(Struct, kw_only=True):
+    """One line of the memory ledger."""
+
+    name: str
+    bytes: int | None
+    how: How
+    note: str = ""
+
+
+class Ledger(Struct, kw_only=True):
+    """Bytes at the peak of the run: the lines and the residual add up to `total`."""
+
+    against: Literal["nvml", "pss"]
+    total: int
+    lines: list[Line]
+    residual: int
+    flagged: bool
+
+
+class Timing(Struct, kw_only=True):
+    """Seconds. Percentiles are shown for any number of requests but gate only when supported."""
+
+    wall: float
+    output_tokens_per_s: float
+    total_tokens_per_s: float
+    ttft_mean: float | None
+    ttft_p50: float | None
+    ttft_p90: float | None
+    ttft_p99: float | None
+    tpot_mean: float | None
+    tpot_p50: float | None
+    tpot_p90: float | None
+    tpot_p99: float | None
+    joules: float | None = None
+    joules_per_token: float | None = None
+
+
+class RequestRow(Struct, kw_only=True):
+    """One request: counts are exact, times are seconds from the begin of the run phase."""
+
+    id: str
+    prompt_tokens: int
+    output_tokens: int
+    start: float | None
+    first: float | None
+    last: float | None
+    token_ids_sha256: str
+
+
+class Parity(Struct, kw_only=True):
+    """Output ids against the reference backend's, and the verdict with its evidence."""
+
+    verdict: Verdict
+    method: str
+    reference: str
+    identical: int
+    compared: int
+    first_divergence: dict[str, Any] | None = None
+    max_regret: float | None = None
+    mean_regret: float | None = None
+    note: str = ""
+
+
+class Check(Struct, kw_only=True):
+    """Two independent numbers for the same thing."""
+
+    name: str
+    verdict: Verdict
+    ours: float | None
+    theirs: float | None
+    note: str = ""
+
+
+class Cell(Struct, kw_only=True):
+    """One backend, with its options, on the workload, once (`repeat`)."""
+
+    label: str
+    backend: str
+    options: dict[str, Any]
+    repeat: int
+    status: Status
+    reason: str = ""
+    requests_run: int | None = None
+    requests_asked: int
+    truncated: str = ""
+    """Why fewer requests than asked were run; empty when all were."""
+    output_tokens: int | None = None
+    timing: Timing | None = None
+    kv: Kv | None = None
+    ledger: Ledger | None = None
+    phases: list[Phase] = field(default_factory=list)
+    parity: Parity | None = None
+    validity: list[Check] = field(default_factory=list)
+    suspect: list[str] = field(default_factory=list)
+    """What makes the numbers doubtful: throttling, foreign processes, gaps."""
+    engine: dict[str, Any] = field(default_factory=dict)
+    rows: list[RequestRow] = field(default_factory=list)
+
+
+class Result(Struct, kw_only=True):
+    """One run: everything needed to show it, compare it, and do it again."""
+
+    schema: int = SCHEMA_VERSION
+    suite: dict[str, Any]
+    model: Model
+    dtype: str
+    device: Literal["cpu", "cuda"]
+    workload: Workload
+    environment: dict[str, Any]
+    cells: list[Cell]
+    sampler: dict[str, Any] = field(default_factory=dict)
+    complete: bool
+    volatile: dict[str, Any] = field(default_factory=dict)

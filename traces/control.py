@@ -1,0 +1,111 @@
+"""Control between the orchestrator and a process it started: orders over a private pipe.
+
+Messages are dicts with a "kind". From the child: hello (pid, session), phase (name, edge),
+ready, progress, state, done, failed. To the child: go, mark, state, stop. Data never travels
+here, and nothing is ever parsed from stdout: the child's stdout and stderr go to a log file.
+
+`enter` is what every child process runs first. It must stay importable without the
+orchestrator, so that a measured process never holds orchestrator modules.
+"""
+
+import importlib
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from typing import Any, Protocol
+
+Message = dict[str, Any]
+
+PARENT_LOST_GRACE_S = 2.0
+
+
+class Connection(Protocol):
+    """The part of multiprocess.connection.Connection that is used here."""
+
+    def send(self, obj: Message) -> None: ...
+    def recv(self) -> Message: ...
+
+
+class Channel:
+    """The child's end of the pipe. A thread reads it, so that orders arrive while C code runs.
+
+    When the orchestrator is gone (end of file), `lost` is set, and after a short grace the
+    child's whole process group is killed: nothing outlives the run, whatever it is doing.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self.lost = threading.Event()
+        threading.Thread(target=self._read, name="control", daemon=True).start()
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """Tell the orchestrator; a lost orchestrator is dealt with by the reading thread."""
+        with self._lock:
+            try:
+                self._connection.send({"kind": kind, **fields})
+            except OSError:
+                self.lost.set()
+
+    def receive(self, timeout: float | None = 0.0) -> Message | None:
+        """Return the next order, or None when none came within `timeout` seconds (None: wait)."""
+        try:
+            return self._inbox.get(timeout is None or timeout > 0, timeout or None)
+        except queue.Empty:
+            return None
+
+    def _read(self) -> None:
+        try:
+            while True:
+                self._inbox.put(self._connection.recv())
+        except (EOFError, OSError):
+            self.lost.set()
+        time.sleep(PARENT_LOST_GRACE_S)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def enter(target: str, config: dict[str, Any], connection: Connection, log: str) -> None:
+    """Run `target` ("module:function") as function(config, channel) in a session of its own."""
+    os.setsid()
+    _redirect(log)
+    channel = Channel(connection)
+    channel.send("hello", pid=os.getpid(), session=os.getsid(0))
+    module, _, function = target.partition(":")
+    try:
+        getattr(importlib.import_module(module), function)(config, channel)
+    except BaseException as error:
+        traceback.print_exc()
+        channel.send("failed", **describe(error))
+        sys.stderr.flush()
+        sys.exit(1)
+
+
+def describe(error: BaseException) -> dict[str, str]:
+    """Say what went wrong: the error's type, one line of message, and "oom" where it is that."""
+    text = f"{type(error).__name__}: {error}"
+    oom = isinstance(error, MemoryError) or any(
+        sign in text for sign in ("OutOfMemoryError", "out of memory", "Cannot allocate memory")
+    )
+    line = (str(error).strip().splitlines() or [""])[0]
+    return {
+        "error": type(error).__name__,
+        "message": line[:2000],
+        "status": "oom" if oom else "failed",
+    }
+
+
+def _redirect(log: str) -> None:
+    """Send stdout and stderr to the log file and detach stdin, for this process and its own."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for fd, target in ((null, 0), (out, 1), (out, 2)):
+        os.dup2(fd, target)
+    os.close(out)
+    os.close(null)

@@ -1,0 +1,20 @@
+"""What a user is told when something is wrong: one line, with the remedy, and an exit code.
+
+Every error that is the user's to see derives from `Problem`; the command line catches it once
+and prints it. Anything else is a bug, and shows its traceback.
+"""
+
+OK, REGRESSION, USAGE, INCOMPARABLE, INVALID, INCONCLUSIVE = range(6)
+TIMEOUT, INTERRUPTED = 124, 130
+
+
+class Problem(Exception):
+    """One line: what is wrong, where, and what to do."""
+
+    exit_code = USAGE
+
+
+class Incomparable(Problem):
+    """Two results that cannot be compared."""
+
+    exit_code = INCOMPARABLE

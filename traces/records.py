@@ -1,0 +1,211 @@
+"""The trace records: what each JSONL line holds.
+
+A line is `{"v": 1, "k": kind, "t": monotonic ns, ...fields}`. The first line of a file is its
+`header`. A value that could not be had is null and `why` names the reason by field; it is never
+written as 0. Sizes are bytes, times nanoseconds on the monotonic clock, unless the name says
+otherwise.
+
+Format history
+    1  first version
+"""
+
+from typing import Any
+
+from msgspec import Struct, field
+
+FORMAT_VERSION = 1
+
+
+class Record(Struct, kw_only=True, omit_defaults=True, tag_field="k", gc=False):
+    """What every record has: its time and, for null fields, the reasons."""
+
+    t: int
+    why: dict[str, str] | None = None
+
+
+class Header(Record, kw_only=True, omit_defaults=True, gc=False, tag="header"):
+    """First line of a file: the clock, the boot, and who wrote it."""
+
+    format: int = FORMAT_VERSION
+    clock: str
+    boot_id: str
+    wall_ns: int
+    host: str
+    pid: int
+    writer: str
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+class Phase(Record, kw_only=True, omit_defaults=True, gc=False, tag="phase"):
+    """Begin or end of a worker's phase: import, load, warmup, run, teardown."""
+
+    name: str
+    edge: str
+
+
+class Kv(Record, kw_only=True, omit_defaults=True, gc=False, tag="kv"):
+    """KV slots at one engine step. Slots are token positions, over all layers.
+
+    `live_tokens` of running requests, `reserved_slots` they hold, `pool_slots` taken from the
+    device, `cached_slots` evictable prefix cache, `pad_slots` pads and finished rows within the
+    reserved ones. `shared_slots` counts what sharing saved: slots in several tables at once.
+    """
+
+    step: int
+    live_tokens: int
+    reserved_slots: int
+    pool_slots: int
+    cached_slots: int | None = None
+    pad_slots: int = 0
+    shared_slots: int = 0
+    running: int
+    waiting: int = 0
+    preempted: int = 0
+
+
+class Blocks(Record, kw_only=True, omit_defaults=True, gc=False, tag="blocks"):
+    """Physical blocks a request gained or lost. A contiguous cache's row is one block."""
+
+    request: str
+    gained: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+
+
+class Request(Record, kw_only=True, omit_defaults=True, gc=False, tag="request"):
+    """One finished request: arrived, first worked on, first token, last token.
+
+    `token_ids_sha256` is over the output ids as little-endian int32.
+    """
+
+    id: str
+    prompt_tokens: int
+    output_tokens: int
+    arrive: int
+    start: int | None
+    first: int | None
+    last: int | None
+    token_ids: list[int]
+    token_ids_sha256: str
+
+
+class Alloc(Record, kw_only=True, omit_defaults=True, gc=False, tag="alloc"):
+    """Torch's allocator: bytes in tensors, in segments, and free inside split segments.
+
+    `where` says at what moment: a phase edge ("load.end") or "step". `peak_*` are since the
+    last reset, at the beginning of the run phase.
+    """
+
+    where: str
+    allocated: int | None
+    reserved: int | None
+    inactive_split: int | None
+    peak_allocated: int | None = None
+    peak_reserved: int | None = None
+
+
+class Facts(Record, kw_only=True, omit_defaults=True, gc=False, tag="facts"):
+    """Sizes and settings the engine reported about itself, by name (see docs/numbers.md)."""
+
+    values: dict[str, Any]
+
+
+class Device(Record, kw_only=True, omit_defaults=True, gc=False, tag="device"):
+    """A GPU the sampler watches: what does not change. `index` is NVML's, `uuid` identifies it."""
+
+    uuid: str
+    index: int
+    name: str | None
+    memory_total: int | None
+    driver: str | None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+class Sample(Record, kw_only=True, omit_defaults=True, gc=False, tag="sample"):
+    """Device memory at one instant (NVML memory v2: `reserved` is the driver's, not in `used`)."""
+
+    uuid: str
+    used: int | None
+    free: int | None
+    reserved: int | None
+
+
+class Load(Record, kw_only=True, omit_defaults=True, gc=False, tag="load"):
+    """Device load at one instant: slower to change, sampled more rarely than memory.
+
+    Utilisation in percent over NVML's own window (1/6 to 1 s), power in watts (a 1 s average on
+    Ampere and later), clocks in MHz, temperature in degrees Celsius, throttle reasons as names.
+    """
+
+    uuid: str
+    gpu_util: int | None
+    mem_util: int | None
+    power_w: float | None
+    sm_clock: int | None
+    mem_clock: int | None
+    temperature: int | None
+    throttle: list[str] | None
+
+
+class Procs(Record, kw_only=True, omit_defaults=True, gc=False, tag="procs"):
+    """Compute processes on a device: pid to bytes (null where NVML will not say)."""
+
+    uuid: str
+    pids: dict[str, int | None] | None
+    ours: int | None
+    # Bytes of the watched process tree; else the growth of the device, and `why` says so.
+    foreign: list[int]
+
+
+class Energy(Record, kw_only=True, omit_defaults=True, gc=False, tag="energy"):
+    """A device's total energy counter in millijoules, read at phase edges."""
+
+    uuid: str
+    total_mj: int | None
+    where: str
+
+
+class Host(Record, kw_only=True, omit_defaults=True, gc=False, tag="host"):
+    """Memory and time of the watched process tree, and of its host."""
+
+    rss: int | None
+    pss: int | None = None
+    processes: int
+    cpu_s: float | None
+    major_faults: int | None = None
+    minor_faults: int | None = None
+    host_used: int | None
+    host_total: int | None
+    load1: float | None
+
+
+class Mark(Record, kw_only=True, omit_defaults=True, gc=False, tag="mark"):
+    """The sampler was told that a cell's phase began: `watching` is the tree's root pid."""
+
+    cell: str
+    phase: str
+    watching: int | None
+
+
+class Gap(Record, kw_only=True, omit_defaults=True, gc=False, tag="gap"):
+    """Ticks the sampler missed, ending at `t`: how many, over how long."""
+
+    missed: int
+    span: int
+    cause: str
+
+
+class End(Record, kw_only=True, omit_defaults=True, gc=False, tag="end"):
+    """Last line of a sampler that stopped in order: what it achieved and what it cost."""
+
+    ticks: int
+    missed: int
+    rate_hz: float
+    jitter_p50: int | None
+    jitter_p99: int | None
+    cpu_s: float
+
+
+AnyRecord = (
+    Header | Phase | Kv | Blocks | Request | Alloc | Facts
+    | Device | Sample | Load | Procs | Energy | Host | Mark | Gap | End
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""The measured processes: one backend a file, and the loop they share."""
