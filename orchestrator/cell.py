@@ -1,0 +1,146 @@
+"""One cell: a clean device, a fresh worker process, its phases, its end, a clean device again.
+
+Whatever happens to the worker becomes a status with evidence; nothing here raises for it.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator import environment
+from orchestrator.sampler import Sampler
+from orchestrator.supervise import Child
+
+CLEAN_WAIT_S = 20.0
+CLEAN_SLACK = 32 << 20  # bytes a driver may keep for itself from one process to the next
+POLL_S = 0.25
+
+Watch = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass
+class Outcome:
+    """How a cell ended, as cell.json holds it."""
+
+    status: str = "interrupted"
+    reason: str = ""
+    truncated: str = ""
+    log_tail: list[str] = field(default_factory=list)
+    suspect: list[str] = field(default_factory=list)
+    certificate: dict[str, Any] = field(default_factory=dict)
+    pid: int | None = None
+    seconds: float = 0.0
+
+
+def run(
+    name: str, config: dict[str, Any], folder: Path, sampler: Sampler, timeout_s: float,
+    watch: Watch, interpreter: str | None = None,
+) -> Outcome:  # fmt: skip
+    """Run one cell to its end. KeyboardInterrupt passes through, after the worker is gone.
+
+    `watch(kind, fields)` is told of phases, progress and memory, for showing.
+    """
+    outcome = Outcome()
+    begun = time.monotonic()
+    clean, outcome.certificate["before"] = certificate(sampler, config["clean_used"])
+    if not clean:
+        outcome.status, outcome.reason = "unclean", _why_unclean(outcome.certificate["before"])
+        return outcome
+    used = [device["used"] for device in outcome.certificate["before"]["devices"]]
+    job = {k: v for k, v in config.items() if k != "clean_used"}
+    job["baseline_used"] = sum(used) if used and None not in used else None
+    worker = Child(
+        name, "workers.loop:main", job, folder / "log.txt", environment.for_worker(), interpreter
+    )
+    outcome.pid = worker.pid
+    watch("started", {"pid": worker.pid})
+    try:
+        _follow(worker, name, sampler, begun + timeout_s, outcome, watch)
+    finally:
+        left = worker.stop() if outcome.status == "ok" else worker.kill()
+        sampler.mark(name, "after", "begin", None)
+        if left:
+            outcome.status, outcome.reason = "unclean", f"processes {left} would not end"
+        outcome.log_tail = [] if outcome.status == "ok" else worker.tail()
+        outcome.seconds = time.monotonic() - begun
+    clean, outcome.certificate["after"] = certificate(sampler, config["clean_used"])
+    if not clean:
+        outcome.suspect.append("device not clean afterwards: " + _why_unclean(outcome.certificate["after"]))
+    if not sampler.alive and outcome.status == "ok":
+        outcome.status, outcome.reason = "unsampled", f"the sampler died ({sampler.failure()})"
+    return outcome
+
+
+def _follow(
+    worker: Child, name: str, sampler: Sampler, end: float, outcome: Outcome, watch: Watch
+) -> None:
+    """Pass on what the worker says until it is done, failed, dead, or late."""
+    while True:
+        message = worker.message(min(POLL_S, max(0.0, end - time.monotonic())))
+        if message is not None:
+            if _heard(message, worker, name, sampler, outcome, watch):
+                return
+        elif not worker.alive:
+            outcome.status, outcome.reason = "crashed", f"worker {worker.exit}"
+            return
+        elif time.monotonic() >= end:
+            outcome.status, outcome.reason = "timeout", "did not end in the time it was given"
+            return
+        watch("tick", {})
+
+
+def _heard(
+    message: dict[str, Any], worker: Child, name: str, sampler: Sampler, outcome: Outcome,
+    watch: Watch,
+) -> bool:  # fmt: skip
+    """Act on one message; return whether it was the last."""
+    kind = message.pop("kind")
+    if kind == "phase":
+        sampler.mark(name, message["name"], message["edge"], worker.pid)
+        watch("phase", message)
+    elif kind == "ready":
+        worker.send("go")
+    elif kind == "progress":
+        watch("progress", message)
+    elif kind == "done":
+        outcome.status, outcome.truncated = "ok", message["truncated"]
+        return True
+    elif kind == "failed":
+        outcome.status = message["status"]
+        outcome.reason = f"{message['error']}: {message['message']}"
+        return True
+    return False
+
+
+def certificate(sampler: Sampler, clean_used: dict[str, int]) -> tuple[bool, dict[str, Any]]:
+    """Wait, bounded, for devices without compute processes and memory back at `clean_used`.
+
+    Returns whether that came, and the evidence: per device uuid, used bytes, pids, and the
+    seconds waited. With no device there is nothing to be unclean.
+    """
+    begun = time.monotonic()
+    while True:
+        state = sampler.state() or {"devices": []}
+        devices = state["devices"]
+        clean = all(_clean(device, clean_used) for device in devices)
+        waited = time.monotonic() - begun
+        if clean or waited > CLEAN_WAIT_S:
+            return clean, {"devices": devices, "waited_s": round(waited, 3)}
+        time.sleep(POLL_S)
+
+
+def _clean(device: dict[str, Any], clean_used: dict[str, int]) -> bool:
+    used, limit = device["used"], clean_used.get(device["uuid"])
+    over = used is not None and limit is not None and used > limit + CLEAN_SLACK
+    return not device["pids"] and not over
+
+
+def _why_unclean(evidence: dict[str, Any]) -> str:
+    parts = [
+        f"{device['uuid']}: {device['used']} bytes used, processes "
+        f"{[process['pid'] for process in device['pids']]}"
+        for device in evidence["devices"]
+    ]
+    return f"after {evidence['waited_s']:g} s still in use: {'; '.join(parts)}"

@@ -1,0 +1,78 @@
+"""`pagedbench diff`: what changed from one result to another, and whether that may pass."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from orchestrator import history
+from report import metrics
+from report.diff import as_json, compare, junit, markdown, table
+from report.diff.outcome import Diff
+from traces.errors import Problem
+
+FORMATS = ("table", "markdown", "json", "junit")
+
+
+def tolerances(given: tuple[str, ...]) -> dict[str, float]:
+    """Read `metric=3%` (or 0.03) into shares. Raises Problem."""
+    found = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        try:
+            share = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+        except ValueError:
+            share = -1.0
+        if not sign or not 0 <= share < 10:
+            raise Problem(f"--tolerance {text}: write it as metric=3%")
+        found[metrics.get(name.strip()).name] = share
+    return found
+
+
+@click.command(name="diff")
+@click.argument("base")
+@click.argument("head")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--metric", "named", multiple=True, metavar="NAME",
+              help="Judge and show only this one (repeatable).")  # fmt: skip
+@click.option("--tolerance", multiple=True, metavar="METRIC=SHARE",
+              help="How much change of a metric is tolerated, as ttft_mean=3%.")  # fmt: skip
+@click.option("--vary", multiple=True, metavar="NAME",
+              help="Gate although this part of the environment differs, as torch.")  # fmt: skip
+@click.option("--strict", is_flag=True, help="Exit 5 when anything was left open.")
+@click.option("--explain", is_flag=True, help="Say for each verdict how it came about.")
+@click.option("--force", is_flag=True,
+              help="Show what cannot be compared all the same; still exits 3.")  # fmt: skip
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"),
+              show_default=True, help="Where results of revisions are looked up.")  # fmt: skip
+def command(
+    base: str, head: str, form: str, named: tuple[str, ...], tolerance: tuple[str, ...],
+    vary: tuple[str, ...], strict: bool, explain: bool, force: bool, results: Path,
+) -> int:  # fmt: skip
+    """Compare HEAD with BASE: result folders, result.json files, or git revisions.
+
+    Exits 0 when nothing regressed, 1 when something did, 3 when the two cannot be compared, 4 when
+    a run is not valid, and with --strict 5 when anything was left open.
+    """
+    for name in named:
+        metrics.get(name)
+    limits = tolerances(tolerance)
+    (one, first), (two, second) = history.pair(base, head, results)
+    diff = compare.diff(
+        first, second, names=(one, two), metrics=named, tolerances=limits, vary=vary,
+        strict=strict, force=force,
+    )  # fmt: skip
+    click.echo(render(diff, form, bool(named), explain), nl=False)
+    return diff.exit_code
+
+
+def render(diff: Diff, form: str, named: bool = False, explain: bool = False) -> str:
+    """The diff in one of the formats."""
+    if form == "markdown":
+        return markdown.render(diff, named=named)
+    if form == "json":
+        return as_json.render(diff)
+    if form == "junit":
+        return junit.render(diff)
+    colour = sys.stdout.isatty()
+    return table.render(diff, named=named, explain=explain, colour=colour)

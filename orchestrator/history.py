@@ -1,0 +1,136 @@
+"""The results of a results folder: which there are, and which one a name means.
+
+Listing reads only what it needs of each result.json, so that a thousand of them take a moment; a
+damaged one is passed over by name. Nothing here writes.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+
+from report import canonical
+from report.diff import facts
+from report.result import Result
+from traces.errors import Problem
+
+GIT_TIMEOUT_S = 30.0
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """One stored result: where it is, and what a list shows of it."""
+
+    path: Path
+    begun: str
+    commit: str | None
+    dirty: bool
+    suite: str
+
+
+class _Head(msgspec.Struct):
+    """The parts of a result.json that a list needs."""
+
+    suite: dict[str, Any]
+    environment: dict[str, Any]
+    volatile: dict[str, Any] = {}
+
+
+def entries(results: Path, damaged: list[Path] | None = None) -> list[Entry]:
+    """Every result of the folder, references too, oldest first. Bad ones go to `damaged`."""
+    found = []
+    for path in _files(results):
+        try:
+            found.append(_entry(path))
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            if damaged is not None:
+                damaged.append(path)
+    return sorted(found, key=lambda entry: (entry.begun, str(entry.path)))
+
+
+def _files(results: Path) -> Iterator[Path]:
+    """The result files; not through links, so that `latest` is not a second result."""
+    for pattern in ("*/result.json", "reference/*/result.json"):
+        for path in sorted(results.glob(pattern)):
+            if not path.parent.is_symlink():
+                yield path
+
+
+def _entry(path: Path) -> Entry:
+    head = msgspec.json.decode(path.read_bytes(), type=_Head)
+    git = head.environment.get("git")
+    git = git if isinstance(git, dict) else {}
+    return Entry(
+        path=path,
+        begun=str(head.volatile.get("begun", "")),
+        commit=str(git["commit"]) if git.get("commit") else None,
+        dirty=bool(git.get("dirty")),
+        suite=str(head.suite.get("name", "")),
+    )
+
+
+def pair(base: str, head: str, results: Path) -> tuple[tuple[str, Result], tuple[str, Result]]:
+    """Load what two names mean: result folders, result.json files, or git revisions.
+
+    Of several results of a revision the newest counts, preferring unchanged trees, and for base
+    one that can be compared with head. Raises Problem.
+    """
+    heads = _candidates(head, results)
+    two = heads[-1]
+    second = canonical.loads(two)
+    wanted = facts.same_experiment(second)
+    others = [path for path in _candidates(base, results) if path != two] or [two]
+    loaded = [(path, canonical.loads(path)) for path in others[-1:]]
+    for path in reversed(others[:-1]):
+        if facts.same_experiment(loaded[-1][1]) == wanted:
+            break
+        loaded.append((path, canonical.loads(path)))
+    same = [entry for entry in loaded if facts.same_experiment(entry[1]) == wanted]
+    one, first = (same or loaded)[0]
+    return (_name(base, one), first), (_name(head, two), second)
+
+
+def load(name: str, results: Path) -> Result:
+    """Load what one name means. Raises Problem."""
+    return canonical.loads(_candidates(name, results)[-1])
+
+
+def _name(name: str, path: Path) -> str:
+    return name if Path(name) in (path, path.parent) else f"{name} ({path.parent})"
+
+
+def _candidates(name: str, results: Path) -> list[Path]:
+    """The result files a name may mean, the best one last."""
+    for path in (Path(name), Path(name) / "result.json"):
+        if path.is_file():
+            return [path]
+    commit = revision(name)
+    known = entries(results)
+    if commit is None:  # not a revision of this repository, but perhaps of the results
+        matching = [e for e in known if re.fullmatch("[0-9a-f]{7,40}", name) and e.commit]
+        matching = [e for e in matching if (e.commit or "").startswith(name)]
+    else:
+        matching = [e for e in known if e.commit == commit]
+    if not matching:
+        what = f"{name} is {commit[:10]}, of which" if commit else f"{name}: no result, and"
+        raise Problem(f"{what} there is no result in {results}: run it, or name a result folder")
+    return [e.path for e in sorted(matching, key=lambda e: (not e.dirty, e.begun))]
+
+
+def revision(name: str, repository: Path | None = None) -> str | None:
+    """The full commit id of a git revision; None where it is none, or there is no git."""
+    if name.startswith("-"):
+        return None
+    from orchestrator import supervise  # 0.15 s that a diff of two folders need not wait for
+
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / "out"
+        argv = ["git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
+        try:
+            code = supervise.command(argv, cwd=repository, log=log, timeout=GIT_TIMEOUT_S)
+        except OSError:
+            return None
+        text = log.read_text(errors="replace").strip()
+    return text if code == 0 and re.fullmatch("[0-9a-f]{40,64}", text) else None

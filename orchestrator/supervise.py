@@ -1,0 +1,249 @@
+"""Start processes, talk to them, and make sure that they are gone: the only place that does.
+
+A child is started with `multiprocess`, spawn context, in a session of its own, with an
+allow-listed environment and a private pipe. Stopping is: ask, SIGTERM to the group, SIGKILL to
+the group, then look whether anything of it is left, by session and by a mark in the environment
+that every descendant inherits. Nothing is ever killed by name.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import multiprocess
+import psutil
+from multiprocess.connection import wait
+
+from traces import control
+
+MARK = "PAGEDBENCH_MARK"
+ASK_S, TERM_S, KILL_S = 10.0, 5.0, 5.0
+TAIL_LINES, TAIL_BYTES = 12, 8192
+
+_spawn = multiprocess.get_context("spawn")
+
+
+class Child:
+    """A process of ours: its pipe, its log, its session and everything it started."""
+
+    def __init__(
+        self, name: str, target: str, config: dict[str, Any], log: Path,
+        environment: Mapping[str, str], interpreter: str | None = None,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.log = log
+        self.mark = f"{os.getpid()}-{time.monotonic_ns()}-{name}"
+        ours, theirs = _spawn.Pipe()
+        self._pipe = ours
+        self._process = _spawn.Process(
+            target=control.enter, args=(target, config, theirs, str(log)), name=name
+        )
+        _spawn.set_executable(interpreter or sys.executable)
+        with _environment({**environment, MARK: self.mark}), _no_main(), _path(interpreter):
+            self._process.start()
+        theirs.close()
+        self.pid: int = self._process.pid
+
+    def message(self, timeout: float) -> control.Message | None:
+        """Return the next message, or None when none came in `timeout` seconds or it is gone."""
+        if not self._pipe.closed and self._ready(timeout):
+            try:
+                message: control.Message = self._pipe.recv()
+                return message
+            except (EOFError, OSError):
+                self._pipe.close()
+        return None
+
+    def _ready(self, timeout: float) -> bool:
+        """Wait for the pipe; a child that dies wakes us, after which what it said is still read."""
+        wait([self._pipe, self._process.sentinel], timeout)
+        return bool(self._pipe.poll(0))
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """Send an order; a child that is gone is noticed by `alive`, not here."""
+        try:
+            self._pipe.send({"kind": kind, **fields})
+        except (OSError, ValueError):
+            pass
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process itself still runs."""
+        return bool(self._process.is_alive())
+
+    @property
+    def exit(self) -> str:
+        """How it ended, in words."""
+        code = self._process.exitcode
+        if code is None:
+            return "still running"
+        if code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"exit code {code}"
+
+    def stop(self, ask_s: float = ASK_S) -> list[int]:
+        """Make it and everything it started end; return the pids that would not (none, if well)."""
+        self.send("stop")
+        self._process.join(ask_s)
+        for number, patience in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, KILL_S)):
+            left = self.survivors()
+            if not left and not self.alive:
+                break
+            self._signal(left, number)
+            self._process.join(patience)
+            _wait_gone(left, patience)
+        self._process.join(0)
+        left = [] if self.alive else self.survivors()
+        if not self._pipe.closed:
+            self._pipe.close()
+        return left or ([self.pid] if self.alive else [])
+
+    def kill(self) -> list[int]:
+        """End it at once."""
+        self._signal(self.survivors(), signal.SIGKILL)
+        return self.stop(ask_s=0.5)
+
+    def survivors(self) -> list[int]:
+        """Return live pids of its session, or carrying its mark; the dead but unreaped are gone."""
+        found = []
+        for process in psutil.process_iter(["pid", "status"]):
+            if process.info["status"] == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+                continue
+            if process.pid == self.pid or _session(process.pid) == self.pid or self._marked(process):
+                found.append(process.pid)
+        return found
+
+    def tail(self) -> list[str]:
+        """Return the last lines of its log."""
+        return tail(self.log)
+
+    def _marked(self, process: psutil.Process) -> bool:
+        try:
+            return bool(process.environ().get(MARK) == self.mark)
+        except (psutil.Error, OSError):
+            return False
+
+    def _signal(self, pids: list[int], number: signal.Signals) -> None:
+        """Signal the group, then whoever left the group."""
+        try:
+            os.killpg(self.pid, number)
+        except OSError:
+            pass
+        for pid in pids:
+            if _session(pid) != self.pid:
+                try:
+                    os.kill(pid, number)
+                except OSError:
+                    continue
+
+
+def tail(log: Path) -> list[str]:
+    """Return the last lines of a log file, none when it cannot be read."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - TAIL_BYTES))
+            lines = stream.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line[:500] for line in lines if line.strip()][-TAIL_LINES:]
+
+
+def command(
+    argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None,
+    log: Path | None = None, timeout: float | None = None,
+) -> int:  # fmt: skip
+    """Run a command in its own session; return its exit code, 124 when it passed its time.
+
+    Its output goes to `log` (appended), or to ours. Interrupted or late, its group is ended.
+    """
+    out = log.open("ab") if log else None
+    try:
+        process = subprocess.Popen(
+            list(argv), cwd=cwd, env=None if env is None else dict(env), stdin=subprocess.DEVNULL,
+            stdout=out, stderr=out, start_new_session=True,
+        )  # fmt: skip
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return 124
+        finally:
+            _end_group(process)
+    finally:
+        if out:
+            out.close()
+
+
+def _end_group(process: "subprocess.Popen[bytes]") -> None:
+    for number, patience in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, KILL_S)):
+        if process.poll() is not None:
+            return
+        os.killpg(process.pid, number)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _wait_gone(pids: list[int], patience: float) -> None:
+    end = time.monotonic() + patience
+    while time.monotonic() < end and any(_running(pid) for pid in pids):
+        time.sleep(0.05)
+
+
+def _running(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Replace the environment while a child starts: multiprocess hands it ours, whole."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Hide our main module: spawn would import it, and with it the orchestrator, in the child."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextmanager
+def _path(interpreter: str | None) -> Iterator[None]:
+    """Spawn hands our sys.path to the child: another interpreter needs its own, and our rooms."""
+    before = sys.path[:]
+    if interpreter:
+        code = "import sys; print('\\n'.join(sys.path[1:]))"
+        run = subprocess.run([interpreter, "-c", code], capture_output=True, text=True, check=True)
+        sys.path[:] = [str(Path(__file__).resolve().parents[1]), *run.stdout.split("\n")]
+    try:
+        yield
+    finally:
+        sys.path[:] = before

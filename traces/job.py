@@ -1,0 +1,56 @@
+"""What a worker is asked to do: the model, the requests, and the settings, as plain data."""
+
+from typing import Any
+
+from msgspec import Struct, field
+
+
+class Prompt(Struct, kw_only=True, frozen=True):
+    """One request: prompt token ids and how many tokens to generate (end-of-sequence ignored)."""
+
+    id: str
+    prompt_ids: list[int]
+    output_tokens: int
+    text: str | None = None
+
+    @property
+    def total(self) -> int:
+        """Length of prompt plus output in tokens."""
+        return len(self.prompt_ids) + self.output_tokens
+
+
+class Workload(Struct, kw_only=True, frozen=True):
+    """The requests of a run, in order. `sha256` is over ids and lengths, not over texts."""
+
+    name: str
+    sha256: str
+    requests: list[Prompt]
+
+
+class Job(Struct, kw_only=True, frozen=True):
+    """One cell's work, as the orchestrator hands it to the worker process.
+
+    `max_length` is the longest sequence the engine must be ready for, in tokens: what a static
+    cache reserves per row. `random_weights` draws the weights (the folder holds a config only).
+    `baseline_used` is device memory in bytes before this process started. `kv_budget` bounds KV
+    bytes, `budget_s` the run phase in seconds.
+
+    """
+
+    cell: str
+    backend: str
+    options: dict[str, Any]
+    model: str
+    random_weights: bool
+    dtype: str
+    device: str
+    workload: str
+    folder: str
+    max_length: int
+    seed: int
+    trust_remote_code: bool = False
+    baseline_used: int | None = None
+    kv_budget: int | None = None
+    budget_s: float | None = None
+    record_kv: bool = True
+    warmup: list[Prompt] = field(default_factory=list)

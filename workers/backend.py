@@ -1,0 +1,108 @@
+"""What every backend offers to the loop that measures it, and what the loop offers it."""
+
+import time
+from typing import Any, Protocol
+
+from traces import clock
+from traces.job import Job, Prompt
+from traces.records import Alloc, Blocks, Facts, Kv, Request
+from traces.writer import Writer
+from workers.ids import sha256
+
+
+class Recorder:
+    """The backend's side of the trace: one method a record, each a few microseconds."""
+
+    def __init__(self, writer: Writer, record_kv: bool) -> None:
+        self._writer = writer
+        self._record_kv = record_kv
+        self._step = 0
+        self.arrive = 0
+        self.finished = 0
+
+    def kv(self, t: int, live: int, reserved: int, **fields: int) -> None:
+        """Record a step's KV slots. `t` is when the step began; live counts its own tokens."""
+        if self._record_kv:
+            pool = fields.pop("pool", reserved)
+            self._step += 1
+            self._writer.write(
+                Kv(t=t, step=self._step, live_tokens=live, reserved_slots=reserved,
+                   pool_slots=pool, **fields)  # type: ignore[arg-type]
+            )  # fmt: skip
+
+    def blocks(self, t: int, request: str, gained: list[int], lost: list[int]) -> None:
+        """Record that a request gained or lost physical blocks (or rows)."""
+        if self._record_kv:
+            self._writer.write(Blocks(t=t, request=request, gained=gained, lost=lost))
+
+    def request(
+        self, prompt: Prompt, token_ids: list[int], start: int | None, first: int | None,
+        last: int | None,
+    ) -> None:  # fmt: skip
+        """Record a finished request; counts are of the ids the engine really returned."""
+        self.finished += 1
+        self._writer.write(
+            Request(
+                t=clock.now(), id=prompt.id, prompt_tokens=len(prompt.prompt_ids),
+                output_tokens=len(token_ids), arrive=self.arrive, start=start, first=first,
+                last=last, token_ids=token_ids, token_ids_sha256=sha256(token_ids),
+            )
+        )  # fmt: skip
+
+    def alloc(self, where: str, **values: int | None) -> None:
+        """Record the allocator's state at a named moment."""
+        values = {"allocated": None, "reserved": None, "inactive_split": None, **values}
+        self._writer.write(Alloc(t=clock.now(), where=where, **values))  # type: ignore[arg-type]
+
+    def facts(self, values: dict[str, Any]) -> None:
+        """Record sizes and settings by name; later values win."""
+        self._writer.write(Facts(t=clock.now(), values=values))
+
+    def flush(self) -> None:
+        """Hand what is queued to the kernel."""
+        self._writer.flush()
+
+
+class Backend(Protocol):
+    """One way to generate. The loop calls these in this order, each in its phase.
+
+    A backend's module has a class `Worker` with this shape; `Worker(job, recorder)` must import
+    nothing heavy.
+    """
+
+    def import_engine(self) -> None:
+        """Import the engine and open the device (phase "import")."""
+
+    def load(self) -> None:
+        """Load the weights and take what the engine takes up front (phase "load")."""
+
+    def batch_size(self, prompts: list[Prompt]) -> int:
+        """Return how many requests one `generate` call takes."""
+
+    def generate(self, prompts: list[Prompt]) -> None:
+        """Run the requests to their full length and record each (phases "warmup" and "run")."""
+
+    def memory(self, where: str) -> None:
+        """Record the allocator's state; called at phase edges."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return sizes and settings as the engine has them after the run."""
+
+    def close(self) -> None:
+        """Give back the device (phase "teardown")."""
+
+
+class Deadline:
+    """The run phase's time budget: may another batch start?"""
+
+    def __init__(self, budget_s: float | None) -> None:
+        self._end = None if budget_s is None else time.monotonic() + budget_s
+        self._longest = 0.0
+        self._begun = time.monotonic()
+
+    def allows_another(self) -> bool:
+        """Whether a batch as long as the longest so far would still end in time."""
+        now = time.monotonic()
+        self._longest = max(self._longest, now - self._begun)
+        self._begun = now
+        return self._end is None or now + self._longest <= self._end

@@ -1,0 +1,123 @@
+"""What the Transformers backends share: loading, greedy settings, and the per-step observer."""
+
+from typing import Any
+
+from traces import clock
+from traces.job import Job, Prompt
+from workers import torch_memory
+from workers.backend import Recorder
+
+
+class HfWorker:
+    """A Transformers model on one device, generating greedily to fixed lengths."""
+
+    layout = ""
+
+    def __init__(self, job: Job, recorder: Recorder) -> None:
+        self.job = job
+        self.recorder = recorder
+        self.model: Any = None
+        self._facts: dict[str, Any] = {"kv_layout": self.layout}
+
+    def import_engine(self) -> None:
+        import torch
+        import transformers
+
+        if self.job.device == "cuda":
+            torch.cuda.init()
+            torch.zeros(1, device="cuda")  # opens the context, so that it is seen on its own
+        transformers.utils.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+        from transformers import AutoModelForCausalLM  # noqa: F401  the import is the cost
+
+        self._facts["context_at_import_bytes"] = self._outside()
+
+    def load(self) -> None:
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        dtype = getattr(torch, self.job.dtype)
+        attention = self.job.options.get("attention", "sdpa")
+        trust = self.job.trust_remote_code
+        if self.job.random_weights:
+            torch.manual_seed(self.job.seed)
+            config = AutoConfig.from_pretrained(self.job.model, trust_remote_code=trust)
+            with torch.device(self.job.device):
+                self.model = AutoModelForCausalLM.from_config(
+                    config, dtype=dtype, attn_implementation=attention, trust_remote_code=trust
+                )
+        else:
+            self.model = AutoModelForCausalLM.from_pretrained(
+                self.job.model, dtype=dtype, attn_implementation=attention,
+                trust_remote_code=trust, device_map=self.job.device,
+            )  # fmt: skip
+        self.model.eval()
+        # What a call leaves open, generate() fills in from here: an end-of-sequence id among it.
+        self.model.generation_config = self.greedy(1)
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        self._facts["weights_bytes"] = torch_memory.tensor_bytes(tensors)
+        if self.job.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+
+    def batch_size(self, prompts: list[Prompt]) -> int:
+        return 1
+
+    def greedy(self, new_tokens: int) -> Any:
+        """Greedy settings that never stop early: end-of-sequence counts as any other token.
+
+        Built from nothing rather than from the model's own, whose sampling settings (repetition
+        penalty, for one) would make the backends differ.
+        """
+        from transformers import GenerationConfig
+
+        return GenerationConfig(
+            do_sample=False, max_new_tokens=new_tokens, eos_token_id=None, pad_token_id=0,
+            use_cache=True, disable_compile=not self.job.options.get("compile", False),
+        )  # fmt: skip
+
+    def memory(self, where: str) -> None:
+        self.recorder.alloc(where, **torch_memory.allocator(self.job.device))
+        self._facts[f"outside_allocator_bytes.{where}"] = self._outside()
+
+    def facts(self) -> dict[str, Any]:
+        import torch
+        import transformers
+
+        versions = {"torch": str(torch.__version__), "transformers": transformers.__version__}
+        settings = {"attention": self.model.config._attn_implementation, "batch": 1}
+        return {"versions": versions, "settings": settings, **self._facts}
+
+    def close(self) -> None:
+        import gc
+
+        import torch
+
+        self.model = None
+        gc.collect()
+        if self.job.device == "cuda":
+            torch.cuda.empty_cache()
+
+    def measure_cache(self, cache: Any) -> None:
+        """Measure bytes per slot from the cache's own tensors (rows x heads x slots x dim)."""
+        keys = cache.layers[0].keys
+        slots = keys.shape[0] * keys.shape[2]
+        tensors = [t for layer in cache.layers for t in (layer.keys, layer.values)]
+        self._facts["bytes_per_slot"] = torch_memory.tensor_bytes(tensors) // slots
+
+    def _outside(self) -> int | None:
+        if self.job.device != "cuda":
+            return None
+        return torch_memory.outside_allocator(self.job.baseline_used)
+
+
+def synchronize(device: str) -> int:
+    """Wait for the device, so that a time read next is of work done; return that time.
+
+    Transformers waits for the device after every step anyway (it asks whether all rows ended).
+    """
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+    return clock.now()
+

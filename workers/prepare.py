@@ -1,0 +1,191 @@
+"""Make ready what all cells share: the model's folder and the token ids. Runs in its own process.
+
+The bundled model is a GGUF file inside an installed package; it is converted once into the
+user's cache. Writes workload.json in the run's folder and tells the orchestrator what the model
+is. Nothing is downloaded unless the user named a Hub id.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from traces.control import Channel
+from traces.errors import Problem
+from traces.workload import AnySpec
+from workers import workloads
+
+WEIGHTS = ("*.safetensors", "*.bin")
+
+
+def main(config: dict[str, Any], channel: Channel) -> None:
+    """Prepare and report. `config`: source, name, path, cache, spec, seed, max_length, out."""
+    try:
+        folder = _folder(config, channel)
+        shape = describe(folder)
+        max_length = min(config["max_length"] or 2048, shape["max_position"])
+        spec = msgspec.convert(config["spec"], AnySpec)  # type: ignore[arg-type]
+        workload = workloads.build(
+            config["workload"], spec, config["seed"], shape["vocab_size"], max_length,
+            _encoder(folder),
+        )  # fmt: skip
+        Path(config["out"]).write_bytes(msgspec.json.encode(workload))
+    except Problem as problem:
+        channel.send("failed", error="Problem", message=str(problem), status="usage")
+        return
+    sizes = [len(p.prompt_ids) for p in workload.requests]
+    channel.send(
+        "done", folder=str(folder), model=shape, max_length=max_length,
+        random_weights=config["source"] == "shape", weights_sha256=_weights_hash(folder, config),
+        workload={
+            "name": workload.name, "sha256": workload.sha256, "requests": len(sizes),
+            "prompt_tokens": sum(sizes),
+            "output_tokens": sum(p.output_tokens for p in workload.requests),
+            "max_total": max(p.total for p in workload.requests),
+        },
+    )  # fmt: skip
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Read the sizes that matter from config.json. Raises Problem when it does not make sense."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text())
+        heads = config.get("num_attention_heads") or config["n_head"]
+        hidden = config.get("hidden_size") or config["n_embd"]
+        return {
+            "architecture": (config.get("architectures") or [config["model_type"]])[0],
+            "layers": config.get("num_hidden_layers") or config["n_layer"],
+            "kv_heads": config.get("num_key_value_heads") or heads,
+            "head_dim": config.get("head_dim") or hidden // heads,
+            "vocab_size": config["vocab_size"],
+            "max_position": config.get("max_position_embeddings") or config["n_positions"],
+        }
+    except OSError as error:
+        raise Problem(f"{path}: cannot be read ({error.strerror}): not a model folder") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Problem(
+            f"{path}: not a decoder model's configuration ({type(error).__name__}: {error})"
+        ) from None
+
+
+def _folder(config: dict[str, Any], channel: Channel) -> Path:
+    source, path = config["source"], config["path"]
+    if source == "bundled":
+        return _convert(Path(path), Path(config["cache"]), config["name"], channel)
+    if source == "hub":
+        return _download(config["name"])
+    if source == "shape":
+        return _shape_folder(Path(path), Path(config["cache"]))
+    _check_weights(Path(path))
+    return Path(path)
+
+
+def _convert(gguf: Path, cache: Path, name: str, channel: Channel) -> Path:
+    """Convert the bundled GGUF once; a finished folder is renamed into place, never half there."""
+    folder = cache / f"{name}-{_sha256(gguf)[:12]}"
+    if (folder / "config.json").exists():
+        _check_weights(folder)
+        return folder
+    channel.send("phase", name="convert the bundled model (once)", edge="begin")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as unfinished:
+        settings = GgufConfig(dequantize=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            str(gguf.parent), gguf_file=gguf.name, quantization_config=settings,
+            dtype=torch.bfloat16,
+        )  # fmt: skip
+        model.save_pretrained(unfinished)
+        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+        tokenizer.save_pretrained(unfinished)
+        try:
+            os.rename(unfinished, folder)
+            folder.chmod(0o755)
+        except OSError:  # another run was faster: its folder is as good
+            shutil.rmtree(unfinished, ignore_errors=True)
+        Path(unfinished).mkdir(exist_ok=True)  # for the context manager to remove
+    return folder
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        line = str(error).strip().splitlines()[0]
+        raise Problem(f"model {name!r}: not to be had from the Hub ({line})") from None
+
+
+def _shape_folder(config: Path, cache: Path) -> Path:
+    """A folder with nothing but the configuration: engines that want a folder get one."""
+    text = config.read_bytes()
+    folder = cache / f"shape-{config.stem}-{hashlib.sha256(text).hexdigest()[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_bytes(text)
+    return folder
+
+
+def _check_weights(folder: Path) -> None:
+    """Refuse a folder whose weights are missing or cut short, before any engine starts."""
+    files = [path for pattern in WEIGHTS for path in folder.glob(pattern)]
+    if not files:
+        raise Problem(f"{folder}: no weights (*.safetensors) in this model folder")
+    for path in files:
+        if path.suffix == ".safetensors" and not _whole(path):
+            raise Problem(f"{path}: cut short or damaged: fetch or convert the model again")
+
+
+def _whole(path: Path) -> bool:
+    """Whether a safetensors file is as long as its header says (8-byte length, JSON, data)."""
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if length > path.stat().st_size:
+            return False
+        try:
+            header = json.loads(stream.read(length))
+            ends = [t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return False
+    return path.stat().st_size == 8 + length + max(ends, default=0)
+
+
+def _weights_hash(folder: Path, config: dict[str, Any]) -> str | None:
+    """Hash configuration and weights; remembered by size and time, for large models take long."""
+    if config["source"] == "shape":
+        return _sha256(folder / "config.json")
+    files = sorted(p for pattern in ("config.json", *WEIGHTS) for p in folder.glob(pattern))
+    stamp = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    key = hashlib.sha256(json.dumps([str(folder), stamp]).encode()).hexdigest()[:24]
+    remembered = Path(config["cache"], "hashes", key)
+    if remembered.exists():
+        return remembered.read_text()
+    whole = hashlib.sha256("".join(_sha256(path) for path in files).encode()).hexdigest()
+    remembered.parent.mkdir(parents=True, exist_ok=True)
+    remembered.write_text(whole)
+    return whole
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _encoder(folder: Path) -> Callable[[str], list[int]] | None:
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        return None
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    return lambda text: list(tokenizer.encode(text).ids)

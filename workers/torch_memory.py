@@ -1,0 +1,42 @@
+"""Read torch's allocator and the device, from inside the process that owns them."""
+
+from typing import Any
+
+
+def allocator(device: str) -> dict[str, int | None]:
+    """Return allocator bytes now and at their peak; all null where torch keeps no count (CPU)."""
+    import torch
+
+    if device != "cuda":
+        return {"allocated": None, "reserved": None, "inactive_split": None}
+    stats = torch.cuda.memory_stats()
+    return {
+        "allocated": stats["allocated_bytes.all.current"],
+        "reserved": stats["reserved_bytes.all.current"],
+        "inactive_split": stats["inactive_split_bytes.all.current"],
+        "peak_allocated": stats["allocated_bytes.all.peak"],
+        "peak_reserved": stats["reserved_bytes.all.peak"],
+    }
+
+
+def outside_allocator(baseline_used: int | None) -> int | None:
+    """Return device bytes in use beyond torch's segments and what was in use before us.
+
+    That is the CUDA context, loaded kernels, and what libraries took for themselves. cudaMemGetInfo
+    sees the whole device, so it is right only while no other process changes its share.
+    """
+    import torch
+
+    if not torch.cuda.is_available() or baseline_used is None:
+        return None
+    free, total = torch.cuda.mem_get_info()
+    return total - free - baseline_used - torch.cuda.memory_reserved()
+
+
+def tensor_bytes(tensors: Any) -> int:
+    """Return the bytes behind tensors, each storage once: views and tied weights share one."""
+    storages = {}
+    for tensor in tensors:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())

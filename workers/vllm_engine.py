@@ -1,0 +1,138 @@
+"""vllm: the whole batch at once through vLLM's offline engine, paged attention underneath.
+
+On a GPU the engine runs as in production: in its own process, scheduling ahead. On a CPU it runs
+in this process, which on few cores is faster and repeatable. KV counts come from the scheduler
+(`vllm_scheduler`), memory from the process that owns the device (`vllm_probe`).
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from traces.job import Job, Prompt
+from workers.backend import Recorder
+
+
+class Worker:
+    """One vLLM engine with a scheduler that counts."""
+
+    def __init__(self, job: Job, recorder: Recorder) -> None:
+        self.job = job
+        self.recorder = recorder
+        self.llm: Any = None
+        self._facts: dict[str, Any] = {"kv_layout": "paged"}
+
+    def import_engine(self) -> None:
+        own_process = self.job.options.get("engine_process", self.job.device == "cuda")
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1" if own_process else "0"
+        os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # it would override the KV budget silently
+        import vllm  # noqa: F401  the import is the cost
+
+        self._facts["engine_process"] = own_process
+
+    def load(self) -> None:
+        from vllm import LLM
+
+        self.llm = LLM(**self.arguments())
+        self._facts |= self._ask("pagedbench_sizes")
+        config = self.llm.llm_engine.vllm_config
+        blocks, size = config.cache_config.num_gpu_blocks, config.cache_config.block_size
+        self._facts |= {
+            "block_size": size,
+            "num_blocks": blocks - 1,  # block 0 is the null block: never given to a request
+            "bytes_per_slot": self._facts["pool_bytes"] // (blocks * size),
+        }
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what LLM() is called with: the public options this project depends on."""
+        job, options = self.job, self.job.options
+        scheduling_ahead = options.get("async_scheduling", job.device == "cuda")
+        arguments = {
+            "model": job.model, "dtype": job.dtype, "max_model_len": job.max_length,
+            "seed": job.seed, "trust_remote_code": job.trust_remote_code,
+            "block_size": options.get("block_size"), "max_num_seqs": options.get("max_num_seqs"),
+            "enable_prefix_caching": options.get("prefix_caching", True),
+            "enforce_eager": options.get("eager", job.device == "cpu"),
+            "gpu_memory_utilization": options.get("gpu_memory_utilization"),
+            "kv_cache_memory_bytes": self.pool_bytes(),
+            "load_format": "dummy" if job.random_weights else None,
+            "skip_tokenizer_init": True, "generation_config": "vllm", "disable_log_stats": False,
+            "async_scheduling": scheduling_ahead,
+            "worker_extension_cls": "workers.vllm_probe.Probe",
+        }  # fmt: skip
+        if job.record_kv:
+            name = "RecordingAsyncScheduler" if scheduling_ahead else "RecordingScheduler"
+            arguments["scheduler_cls"] = f"workers.vllm_scheduler.{name}"
+            trace = str(Path(job.folder, "engine.jsonl"))
+            arguments["additional_config"] = {"pagedbench": {"trace": trace}}
+        return {name: value for name, value in arguments.items() if value is not None}
+
+    def pool_bytes(self) -> int | None:
+        """Return the KV pool's size where it is set; on a CPU it must be, and 1 GiB is plenty."""
+        asked: int | None = self.job.kv_budget or self.job.options.get("kv_cache_memory_bytes")
+        return asked or (None if self.job.device == "cuda" else 1 << 30)
+
+    def batch_size(self, prompts: list[Prompt]) -> int:
+        return len(prompts)
+
+    def generate(self, prompts: list[Prompt]) -> None:
+        from vllm import SamplingParams
+
+        inputs = [{"prompt_token_ids": prompt.prompt_ids} for prompt in prompts]
+        settings = [
+            SamplingParams(
+                temperature=0.0, max_tokens=prompt.output_tokens, ignore_eos=True,
+                detokenize=False, extra_args={"pagedbench_id": prompt.id},
+            )
+            for prompt in prompts
+        ]  # fmt: skip
+        outputs = self.llm.generate(inputs, settings, use_tqdm=False)
+        for prompt, output in zip(prompts, outputs, strict=True):
+            stats = output.metrics
+            self.recorder.request(
+                prompt, list(output.outputs[0].token_ids), _ns(stats.scheduled_ts),
+                _ns(stats.first_token_ts), _ns(stats.last_token_ts),
+            )  # fmt: skip
+        self.llm.reset_prefix_cache()  # one batch must not find another's prompts
+
+    def memory(self, where: str) -> None:
+        seen = self._ask("pagedbench_memory", self.job.device, self.job.baseline_used)
+        self.recorder.alloc(where, **seen["alloc"])
+        self._facts[f"outside_allocator_bytes.{where}"] = seen["outside"]
+        if where == "warmup.end":
+            self._ask("pagedbench_reset_peak", self.job.device)
+
+    def facts(self) -> dict[str, Any]:
+        import torch
+        import transformers
+        import vllm
+
+        config = self.llm.llm_engine.vllm_config
+        return {
+            "versions": {
+                "torch": str(torch.__version__), "transformers": transformers.__version__,
+                "vllm": vllm.__version__,
+            },
+            "settings": {
+                "prefix_caching": config.cache_config.enable_prefix_caching,
+                "eager": config.model_config.enforce_eager,
+                "async_scheduling": config.scheduler_config.async_scheduling,
+                "max_num_seqs": config.scheduler_config.max_num_seqs,
+                "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
+                "kv_cache_dtype": config.cache_config.cache_dtype,
+                "engine_process": self._facts.pop("engine_process"),
+            },
+            **self._facts,
+        }  # fmt: skip
+
+    def close(self) -> None:
+        self.llm.llm_engine.engine_core.shutdown()
+        self.llm = None
+
+    def _ask(self, method: str, *args: Any) -> Any:
+        return self.llm.collective_rpc(method, args=args)[0]
+
+
+def _ns(seconds: float) -> int | None:
+    """vLLM's stamps are time.monotonic() of the same clock; 0.0 means never."""
+    return int(seconds * 1e9) if seconds else None

@@ -1,0 +1,40 @@
+"""Read memory inside the vLLM process that owns the device (`worker_extension_cls`)."""
+
+from typing import Any
+
+from workers import torch_memory
+
+
+class Probe:
+    """Methods vLLM adds to its worker; called by name through `collective_rpc`."""
+
+    model_runner: Any
+
+    def pagedbench_memory(self, device: str, baseline: int | None) -> dict[str, Any]:
+        """Return the allocator's counts and the device bytes outside it."""
+        outside = torch_memory.outside_allocator(baseline) if device == "cuda" else None
+        return {"alloc": torch_memory.allocator(device), "outside": outside}
+
+    def pagedbench_sizes(self) -> dict[str, Any]:
+        """Return bytes of weights and of the KV pool, measured from their tensors."""
+        model = self.model_runner.get_model()
+        weights = torch_memory.tensor_bytes([*model.parameters(), *model.buffers()])
+        pool = torch_memory.tensor_bytes(_flat(self.model_runner.kv_caches))
+        return {"weights_bytes": weights, "pool_bytes": pool}
+
+    def pagedbench_reset_peak(self, device: str) -> None:
+        """Start the allocator's peak anew."""
+        if device == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+
+
+def _flat(caches: Any) -> list[Any]:
+    """Flatten nested lists or dicts of tensors (their shape differs between versions)."""
+    if isinstance(caches, dict):
+        caches = caches.values()
+    flat: list[Any] = []
+    for item in caches:
+        flat += _flat(item) if isinstance(item, (list, tuple, dict)) else [item]
+    return flat

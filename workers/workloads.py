@@ -1,0 +1,159 @@
+"""Turn a workload's description into requests: token ids and lengths, from the seed alone.
+
+Only `random.Random.random()` is used: its sequence for a seed is promised to stay the same in
+all Python versions, which no other generator promises.
+"""
+
+import json
+import math
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+from traces import workload as kinds
+from traces.errors import Problem
+from traces.job import Prompt, Workload
+from workers.ids import sha256
+
+Encode = Callable[[str], list[int]]
+
+
+def build(
+    name: str, spec: kinds.AnySpec, seed: int, vocab: int, max_length: int, encode: Encode | None
+) -> Workload:
+    """Return the requests. `encode` is the model's tokenizer, None where it has none.
+
+    Raises Problem for texts without a tokenizer, files that cannot be read, and requests longer
+    than `max_length`.
+    """
+    draw = _Draw(seed, vocab, max_length)
+    if isinstance(spec, kinds.Prompts | kinds.Jsonl | kinds.ShareGpt):
+        if encode is None:
+            raise Problem(
+                f"workload {name!r} has texts, and this model has no tokenizer: "
+                "use a workload of lengths (mixed, uniform, long-tail, shared-prefix)"
+            )
+        requests = list(_texts(spec, encode))
+    else:
+        requests = draw.lengths(spec)
+    for prompt in requests:
+        if prompt.total > max_length:
+            raise Problem(
+                f"workload {name!r}: request {prompt.id} needs {prompt.total} tokens, "
+                f"max_length is {max_length}: raise max_length or shorten the request"
+            )
+    return Workload(name=name, sha256=fingerprint(requests), requests=requests)
+
+
+def fingerprint(requests: list[Prompt]) -> str:
+    """Hash ids and lengths: two workloads with the same hash ask the same of an engine."""
+    flat: list[int] = []
+    for prompt in requests:
+        flat += [len(prompt.prompt_ids), prompt.output_tokens, *prompt.prompt_ids]
+    return sha256(flat)
+
+
+def _texts(spec: kinds.AnySpec, encode: Encode) -> Iterator[Prompt]:
+    for number, (text, output) in enumerate(_read(spec, encode)):
+        ids = encode(text)
+        if not ids:
+            raise Problem(f"prompt {number + 1} is empty: give it at least one token")
+        yield Prompt(id=f"{number:04d}", prompt_ids=ids, output_tokens=output, text=text)
+
+
+def _read(spec: kinds.AnySpec, encode: Encode) -> Iterator[tuple[str, int]]:
+    if isinstance(spec, kinds.Prompts):
+        for text in spec.prompts:
+            yield text, spec.output_tokens
+    elif isinstance(spec, kinds.Jsonl):
+        yield from _jsonl(spec)
+    elif isinstance(spec, kinds.ShareGpt):
+        yield from _sharegpt(spec, encode)
+
+
+def _jsonl(spec: kinds.Jsonl) -> Iterator[tuple[str, int]]:
+    lines = [line for line in _file(spec.path).splitlines() if line.strip()]
+    for number, line in enumerate(lines[: spec.requests], 1):
+        try:
+            item = json.loads(line)
+            yield str(item["prompt"]), int(item.get("output_tokens", spec.output_tokens))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Problem(
+                f'{spec.path}: line {number} is not {{"prompt": text, "output_tokens": n}} '
+                f"({type(error).__name__}: {error})"
+            ) from None
+
+
+def _sharegpt(spec: kinds.ShareGpt, encode: Encode) -> Iterator[tuple[str, int]]:
+    try:
+        talks = json.loads(_file(spec.path))
+        pairs = [
+            (turns[0]["value"], turns[1]["value"])
+            for turns in (talk["conversations"] for talk in talks)
+            if len(turns) >= 2
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Problem(f"{spec.path}: not a ShareGPT file ({type(error).__name__})") from None
+    if len(pairs) < spec.requests:
+        raise Problem(f"{spec.path}: {len(pairs)} conversations, {spec.requests} asked for")
+    for question, answer in pairs[: spec.requests]:
+        yield question, max(1, len(encode(answer)))
+
+
+def _file(path: str) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem(f"{path}: cannot be read ({error})") from None
+
+
+class _Draw:
+    """Draws lengths and ids from the seed; one generator each, so that neither moves the other."""
+
+    def __init__(self, seed: int, vocab: int, max_length: int) -> None:
+        self._lengths = random.Random(seed)
+        self._ids = random.Random(seed + 1)
+        self._vocab = vocab
+        self._max = max_length
+
+    def lengths(self, spec: Any) -> list[Prompt]:
+        """Return requests of drawn lengths; lengths are capped so that each fits max_length."""
+        prefix = self.ids(spec.prefix) if isinstance(spec, kinds.SharedPrefix) else []
+        requests = []
+        for number in range(spec.requests):
+            prompt, output = self._pair(spec)
+            room = self._max - len(prefix)
+            prompt = min(prompt, room - 1)
+            output = min(output, room - prompt)
+            ids = prefix + self.ids(prompt)
+            requests.append(Prompt(id=f"{number:04d}", prompt_ids=ids, output_tokens=output))
+        return requests
+
+    def ids(self, count: int) -> list[int]:
+        """Return made-up token ids; the first few of a vocabulary are often special."""
+        low = min(16, self._vocab - 1)
+        return [low + int(self._ids.random() * (self._vocab - low)) for _ in range(count)]
+
+    def _pair(self, spec: Any) -> tuple[int, int]:
+        if isinstance(spec, kinds.Mixed):
+            return (
+                self._lognormal(spec.prompt_mean, spec.sigma, spec.max_prompt),
+                self._lognormal(spec.output_mean, spec.sigma, spec.max_output),
+            )
+        if isinstance(spec, kinds.LongTail):
+            if self._lengths.random() < spec.long_share:
+                return spec.long_prompt, spec.long_output
+            return spec.short_prompt, spec.short_output
+        return self._between(*spec.prompt), self._between(*spec.output)
+
+    def _between(self, low: int, high: int) -> int:
+        return low + int(self._lengths.random() * (high - low + 1))
+
+    def _lognormal(self, mean: float, sigma: float, most: int | None) -> int:
+        """Draw with the given mean: exp(mu + sigma^2/2) = mean."""
+        u = min(max(self._lengths.random(), 1e-12), 1 - 1e-12)
+        mu = math.log(mean) - sigma * sigma / 2
+        length = round(math.exp(mu + sigma * NormalDist().inv_cdf(u)))
+        return max(1, min(length, most or self._max))
