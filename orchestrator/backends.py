@@ -79,7 +79,17 @@ _ROWS = (
     Backend(
         "hf-static", "workers.hf_static",
         "Transformers generate, static cache of the maximum length", TRANSFORMERS,
-        {**_HF, "max_cache_len": Option(int, least=1)},
+        {**_HF, "max_cache_len": Option(int, least=2), "batch_size": Option(int, least=1)},
+    ),
+    Backend(
+        "hf-batched", "workers.hf_batched",
+        "Transformers generate, padded batches on a dynamic cache", TRANSFORMERS,
+        {**_HF, "batch_size": Option(int, least=1)},
+    ),
+    Backend(
+        "hf-paged", "workers.hf_paged",
+        "Transformers continuous batching on its paged cache", TRANSFORMERS,
+        {**_HF, "block_size": Option(int, least=4), "prefix_caching": Option(bool)},
     ),
     Backend(
         "vllm", "workers.vllm_engine", "vLLM, PagedAttention, the whole batch", VLLM,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 
 class Prompt(Struct, kw_only=True, frozen=True):
@@ -53,4 +53,3 @@ class Job(Struct, kw_only=True, frozen=True):
     kv_budget: int | None = None
     budget_s: float | None = None
     record_kv: bool = True
-    warmup: list[Prompt] = field(default_factory=list)

@@ -3,9 +3,11 @@
 from typing import Any
 
 from traces import clock
-from traces.job import Job, Prompt
+from traces.job import Job
 from workers import torch_memory
 from workers.backend import Recorder
+
+DEFAULT_CPU_POOL = 1 << 30  # bytes of KV where no budget is set and memory is not a device's
 
 
 class HfWorker:
@@ -56,11 +58,25 @@ class HfWorker:
         self.model.generation_config = self.greedy(1)
         tensors = [*self.model.parameters(), *self.model.buffers()]
         self._facts["weights_bytes"] = torch_memory.tensor_bytes(tensors)
-        if self.job.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
 
-    def batch_size(self, prompts: list[Prompt]) -> int:
-        return 1
+    def rows_in_budget(self, slots: int) -> int:
+        """Return how many rows (or blocks) of `slots` token slots fit the KV budget, or a default.
+
+        From the configuration's sizes, for nothing is allocated yet; the tensors are measured
+        later and the two are compared in the result.
+        """
+        budget = self.job.kv_budget or DEFAULT_CPU_POOL
+        return int(budget // (slots * self.formula_bytes_per_slot()))
+
+    def formula_bytes_per_slot(self) -> int:
+        """Return 2 x layers x KV heads x head dimension x bytes of the dtype."""
+        import torch
+
+        config = self.model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        width = torch.finfo(getattr(torch, self.job.dtype)).bits // 8
+        return int(2 * config.num_hidden_layers * heads * dim * width)
 
     def greedy(self, new_tokens: int) -> Any:
         """Greedy settings that never stop early: end-of-sequence counts as any other token.
@@ -77,15 +93,20 @@ class HfWorker:
 
     def memory(self, where: str) -> None:
         self.recorder.alloc(where, **torch_memory.allocator(self.job.device))
-        self._facts[f"outside_allocator_bytes.{where}"] = self._outside()
+        self._facts |= torch_memory.outside_facts(where, self._outside(), self._facts)
+        if where == "warmup.end" and self.job.device == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
 
     def facts(self) -> dict[str, Any]:
         import torch
         import transformers
 
         versions = {"torch": str(torch.__version__), "transformers": transformers.__version__}
-        settings = {"attention": self.model.config._attn_implementation, "batch": 1}
-        return {"versions": versions, "settings": settings, **self._facts}
+        settings = {"attention": self.model.config._attn_implementation}
+        formula = {"formula_bytes_per_slot": self.formula_bytes_per_slot()}
+        return {"versions": versions, "settings": settings, **formula, **self._facts}
 
     def close(self) -> None:
         import gc

@@ -1,16 +1,18 @@
-"""hf-static: a static cache of the maximum length, one request at a time.
+"""hf-static: a static cache of the maximum length, by default one request at a time.
 
 The traditional reservation: the cache is allocated once for the longest sequence the server
-accepts, whatever each request needs, and is held between requests too.
+accepts, whatever each request needs, and is held between requests too. With a KV budget it has
+as many rows as fit, and requests share it as a padded batch.
 """
 
 from typing import Any
 
-from workers.hf_sequential import Steps, Worker as Sequential
+from traces.job import Prompt
+from workers.hf_rows import RowsWorker, Steps
 
 
-class Worker(Sequential):
-    """Sequential generation on one static cache, reset between requests."""
+class Worker(RowsWorker):
+    """Rows of one static cache, reset between batches."""
 
     layout = "static"
     cache: Any = None
@@ -19,18 +21,27 @@ class Worker(Sequential):
         from transformers import StaticCache
 
         super().load()
-        length = self.job.options.get("max_cache_len") or self.job.max_length
-        self.cache = StaticCache(config=self.model.config, max_cache_len=length)
-        self._facts["max_cache_len"] = length
+        self.length = self.job.options.get("max_cache_len") or self.job.max_length
+        self.cache = StaticCache(config=self.model.config, max_cache_len=self.length)
+        self._facts["max_cache_len"] = self.length
+
+    def rows(self, prompts: list[Prompt]) -> int:
+        asked = self.job.options.get("batch_size")
+        if self.job.kv_budget is None:
+            return int(asked or 1)
+        fitting = self.rows_in_budget(self.length)
+        return min(fitting, int(asked)) if asked else fitting
+
+    def idle_rows(self, prompts: list[Prompt]) -> int:
+        return self.rows(prompts) - len(prompts)
 
     def make_cache(self) -> Any:
         self.cache.reset()
         return self.cache
 
-    def release(self, steps: Steps, cache: Any) -> None:
+    def released(self, steps: Steps, cache: Any) -> None:
         """Record that nothing is live, while the reservation stays."""
         keys = cache.layers[0].keys
-        self.measure_cache(cache)
         self.recorder.kv(steps.now, live=0, reserved=keys.shape[0] * keys.shape[2], running=0)
 
     def close(self) -> None:

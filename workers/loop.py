@@ -22,6 +22,8 @@ from traces.records import Phase
 from traces.writer import Writer
 from workers.backend import Backend, Deadline, Recorder
 
+WARMUP_REQUESTS, WARMUP_TOKENS = 2, 8
+
 
 def main(config: dict[str, Any], channel: Channel) -> None:
     """Run one cell. `config` is a Job as builtins plus "module", the backend's module."""
@@ -39,7 +41,7 @@ def main(config: dict[str, Any], channel: Channel) -> None:
             backend.load()
         backend.memory("load.end")
         with phase("warmup", writer, channel):
-            warm_up(backend, job, prompts)
+            warm_up(backend, prompts)
         backend.memory("warmup.end")
         writer.flush()
         channel.send("ready")
@@ -66,13 +68,18 @@ def phase(name: str, writer: Writer, channel: Channel) -> Iterator[None]:
         channel.send("phase", name=name, edge=edge)
 
 
-def warm_up(backend: Backend, job: Job, prompts: list[Prompt]) -> None:
-    """Generate a little first: compilation, kernel loading and caches belong to no request."""
-    chosen = job.warmup or prompts[:1]
+def warm_up(backend: Backend, prompts: list[Prompt]) -> None:
+    """Generate a little first: compilation, kernel loading and caches belong to no request.
+
+    The prompts are turned round, so that no prefix cache knows them in the run.
+    """
     short = [
-        Prompt(id=f"warmup-{p.id}", prompt_ids=p.prompt_ids, output_tokens=min(8, p.output_tokens))
-        for p in chosen
-    ]
+        Prompt(
+            id=f"warmup-{p.id}", prompt_ids=p.prompt_ids[::-1],
+            output_tokens=min(WARMUP_TOKENS, p.output_tokens),
+        )
+        for p in prompts[:WARMUP_REQUESTS]
+    ]  # fmt: skip
     backend.generate(short[: backend.batch_size(short)])
 
 

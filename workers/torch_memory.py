@@ -33,6 +33,20 @@ def outside_allocator(baseline_used: int | None) -> int | None:
     return total - free - baseline_used - torch.cuda.memory_reserved()
 
 
+def outside_facts(where: str, outside: int | None, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts that follow from device bytes outside the allocator at a phase edge.
+
+    The ledger's context is taken once warm, less what the CUDA graphs took of the driver: what
+    the run phase adds after that is then left to show as residual.
+    """
+    found: dict[str, Any] = {f"outside_allocator_bytes.{where}": outside}
+    if where == "warmup.end" and outside is not None:
+        found["context_bytes"] = outside - facts.get("graph_driver_bytes", 0)
+        graphs = facts.get("graph_driver_bytes", 0) + facts.get("graph_pool_bytes", 0)
+        found["graph_bytes"] = graphs
+    return found
+
+
 def tensor_bytes(tensors: Any) -> int:
     """Return the bytes behind tensors, each storage once: views and tied weights share one."""
     storages = {}

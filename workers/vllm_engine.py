@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from traces.job import Job, Prompt
+from workers import torch_memory
 from workers.backend import Recorder
+from workers.hf import DEFAULT_CPU_POOL
 
 
 class Worker:
@@ -50,7 +52,7 @@ class Worker:
         arguments = {
             "model": job.model, "dtype": job.dtype, "max_model_len": job.max_length,
             "seed": job.seed, "trust_remote_code": job.trust_remote_code,
-            "block_size": options.get("block_size"), "max_num_seqs": options.get("max_num_seqs"),
+            "block_size": self.block_size(), "max_num_seqs": options.get("max_num_seqs"),
             "enable_prefix_caching": options.get("prefix_caching", True),
             "enforce_eager": options.get("eager", job.device == "cpu"),
             "gpu_memory_utilization": options.get("gpu_memory_utilization"),
@@ -60,6 +62,8 @@ class Worker:
             "async_scheduling": scheduling_ahead,
             "worker_extension_cls": "workers.vllm_probe.Probe",
         }  # fmt: skip
+        if job.device == "cuda":
+            arguments["worker_cls"] = "workers.vllm_gpu.GpuWorker"
         if job.record_kv:
             name = "RecordingAsyncScheduler" if scheduling_ahead else "RecordingScheduler"
             arguments["scheduler_cls"] = f"workers.vllm_scheduler.{name}"
@@ -67,10 +71,18 @@ class Worker:
             arguments["additional_config"] = {"pagedbench": {"trace": trace}}
         return {name: value for name, value in arguments.items() if value is not None}
 
+    def block_size(self) -> int | None:
+        """Return the block size: as asked, or vLLM's own, or on a CPU the smallest it has there.
+
+        vLLM's default for CPUs is 128 slots; its kernels there take any multiple of 32.
+        """
+        asked: int | None = self.job.options.get("block_size")
+        return asked or (None if self.job.device == "cuda" else 32)
+
     def pool_bytes(self) -> int | None:
-        """Return the KV pool's size where it is set; on a CPU it must be, and 1 GiB is plenty."""
+        """Return the KV pool's size where it is set; on a CPU it must be."""
         asked: int | None = self.job.kv_budget or self.job.options.get("kv_cache_memory_bytes")
-        return asked or (None if self.job.device == "cuda" else 1 << 30)
+        return asked or (None if self.job.device == "cuda" else DEFAULT_CPU_POOL)
 
     def batch_size(self, prompts: list[Prompt]) -> int:
         return len(prompts)
@@ -98,7 +110,7 @@ class Worker:
     def memory(self, where: str) -> None:
         seen = self._ask("pagedbench_memory", self.job.device, self.job.baseline_used)
         self.recorder.alloc(where, **seen["alloc"])
-        self._facts[f"outside_allocator_bytes.{where}"] = seen["outside"]
+        self._facts |= torch_memory.outside_facts(where, seen["outside"], self._facts)
         if where == "warmup.end":
             self._ask("pagedbench_reset_peak", self.job.device)
 

