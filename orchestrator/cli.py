@@ -16,6 +16,7 @@ from traces.errors import INTERRUPTED, Problem
 VERBS = {
     "run": "Run a suite and compare the backends.",
     "report": "Make the report of a results folder anew, from its traces.",
+    "monitor": "Watch the memory of any command, process or GPU.",
     "doctor": "Say what this machine can run and what is missing.",
     "diff": "Say what changed from one result to another; exit 1 if it got worse.",
     "gate": "Run two revisions against each other on this machine, and compare them.",

@@ -12,10 +12,14 @@ import psutil
 
 from orchestrator.backends import installed
 
-_PASS = re.compile(
-    r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|SHELL|LD_LIBRARY_PATH|LD_PRELOAD|PYTHONPATH"
-    r"|PYTHONUNBUFFERED|XDG_CACHE_HOME|(CUDA|NVIDIA|NCCL|VLLM|TORCH|PYTORCH|TRITON|OMP|MKL|HF"
-    r"|TRANSFORMERS|TOKENIZERS|FLASHINFER|PAGEDBENCH|KMP)_\w+"
+_SETTING = re.compile(  # what may change how an engine behaves, and is written down
+    r"LD_PRELOAD|CUDA_VISIBLE_DEVICES|CUDA_DEVICE_ORDER|CUDA_LAUNCH_BLOCKING|CUDA_MODULE_LOADING"
+    r"|(NCCL|VLLM|TORCH|TORCHINDUCTOR|PYTORCH|TRITON|OMP|MKL|KMP|HF|TRANSFORMERS|TOKENIZERS"
+    r"|FLASHINFER)_\w+"
+)
+_PLACE = re.compile(  # what a process needs to run here, and says nothing about the numbers
+    r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|SHELL|LD_LIBRARY_PATH|PYTHONPATH"
+    r"|PYTHONUNBUFFERED|XDG_CACHE_HOME|(CUDA|NVIDIA)_\w+"
 )
 _SECRET = re.compile(r"TOKEN(?!IZERS)|KEY|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _FIXED = {
@@ -35,20 +39,23 @@ def for_worker(*, online: bool = False) -> dict[str, str]:
     passed = {
         name: value
         for name, value in os.environ.items()
-        if online or (_PASS.fullmatch(name) and not _SECRET.search(name))
+        if online or _passes(name)
     }
     return {**passed, **_FIXED, **({} if online else {"HF_HUB_OFFLINE": "1"})}
 
 
+def _passes(name: str) -> bool:
+    wanted = _SETTING.fullmatch(name) or _PLACE.fullmatch(name)
+    return bool(wanted) and not _SECRET.search(name)
+
+
 def recorded(variables: Mapping[str, str]) -> dict[str, str]:
     """Return what of an environment may be written down: settings of engines, never secrets."""
-    skip = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "TZ", "PYTHONPATH"}
     return {
         name: value
         for name, value in sorted(variables.items())
-        if _PASS.fullmatch(name) and not _SECRET.search(name)
-        and name not in skip and not name.startswith("LC_")
-    }  # fmt: skip
+        if _SETTING.fullmatch(name) and not _SECRET.search(name)
+    }
 
 
 def describe(devices: list[dict[str, Any]]) -> dict[str, Any]:

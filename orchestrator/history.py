@@ -81,7 +81,7 @@ def pair(base: str, head: str, results: Path) -> tuple[tuple[str, Result], tuple
     two = heads[-1]
     second = canonical.loads(two)
     wanted = facts.same_experiment(second)
-    others = [path for path in _candidates(base, results) if path != two] or [two]
+    others = [p for p in _candidates(base, results) if p.resolve() != two.resolve()] or [two]
     loaded = [(path, canonical.loads(path)) for path in others[-1:]]
     for path in reversed(others[:-1]):
         if facts.same_experiment(loaded[-1][1]) == wanted:

@@ -4,7 +4,6 @@ A night is a result folder with a night.json. A file named `accepted` in it says
 shows is the new normal: nothing before it is compared with any more.
 """
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +27,14 @@ def run(
     results.mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     commit = (history.revision("HEAD") or "nogit")[:7]
-    folder = results / f"{stamp}-{commit}-{Path(suite).stem}"
+    folder = _new(results, f"{stamp}-{commit}-{Path(suite).stem}")
     return folder, _into(folder, program, ["--suite", suite, *arguments], timeout_s)
+
+
+def _new(results: Path, name: str) -> Path:
+    """A folder that is not there yet."""
+    names = (f"{name}.{number}" for number in range(2, 1000))
+    return next(p for p in (results / name, *(results / n for n in names)) if not p.exists())
 
 
 def again(
@@ -42,24 +47,24 @@ def again(
 def _into(folder: Path, program: str, arguments: Sequence[str], timeout_s: float) -> int:
     log = folder.with_name(f".{folder.name}.log")
     code = checkout.run(program, arguments, folder, log, timeout_s)
-    os.replace(log, folder / "nightly.log")
+    log.replace(folder / "nightly.log")
     return code
 
 
-def before(results: Path, tonight: Path) -> list[Before]:
-    """The nights since the last accepted one, oldest first, without tonight's."""
+def before(results: Path, tonight: Path, most: int) -> list[Before]:
+    """At most the last `most` nights since one was accepted, oldest first, without tonight's."""
     found: list[Before] = []
-    for entry in history.entries(results):
+    for entry in reversed(history.entries(results)):
         folder = entry.path.parent
         if folder.resolve() == tonight.resolve() or not (folder / "night.json").is_file():
             continue
-        if (folder / ACCEPTED).exists():
-            found.clear()
         try:
             found.append(_before(folder))
         except Problem:
             continue  # a damaged night teaches nothing
-    return found
+        if (folder / ACCEPTED).exists() or len(found) == most:
+            break
+    return found[::-1]
 
 
 def _before(folder: Path) -> Before:

@@ -15,14 +15,15 @@ MARK = "keep"
 
 def thin(results: Path, whole: int) -> list[Path]:
     """Leave the newest `whole` nights as they are, thin the others; return those it thinned."""
-    nights = sorted(path.parent for path in results.glob("*/night.json"))
+    found = sorted(path.parent for path in results.glob("*/night.json"))
+    nights = [night for night in found if not night.is_symlink()]
     latest = (results / "latest").resolve()
     old = nights[: max(len(nights) - whole, 0)]
     return [night for night in old if _may(night, latest) and _thin(night)]
 
 
 def _may(night: Path, latest: Path) -> bool:
-    return not (night.is_symlink() or (night / MARK).exists() or night.resolve() == latest)
+    return not (night / MARK).exists() and night.resolve() != latest
 
 
 def _thin(night: Path) -> bool:

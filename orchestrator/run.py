@@ -42,13 +42,13 @@ class Run:
         self.show("plan", {"cells": [c.name for c in todo], "folder": str(self.folder.path)})
         self.folder.write("suite.json", self.suite)
         prepared = self._prepare()
-        result = None
         try:
             self._start_sampler()
             self._set_meta(prepared)
             for planned in todo:
                 self._one(planned, prepared)
-                result = self._save(complete=False)
+                self._save(complete=False)
+            self._judge(prepared)
         except KeyboardInterrupt:
             self.show("interrupted", {})
             self.meta["interrupted"] = True
@@ -81,11 +81,38 @@ class Run:
             environment.for_worker(online=source.kind == "hub"),
         )  # fmt: skip
         try:
-            return self._await_prepared(child) | {"source": source}
+            return self._answer(child) | {"source": source}
         finally:
             child.stop(ask_s=2.0)
 
-    def _await_prepared(self, child: Child) -> dict[str, Any]:
+    def _judge(self, prepared: dict[str, Any]) -> None:
+        """Check every cell's tokens against the model, in a process of its own (see parity)."""
+        cells = {name: about for name, about in self.folder.cells().items() if _judgeable(about)}
+        if not cells or prepared["random_weights"]:
+            return
+        traces = {n: str(self._cell_folder(about) / "worker.jsonl") for n, about in cells.items()}
+        config = {
+            "model": prepared["folder"], "device": self.meta["device"], "dtype": self.suite.dtype,
+            "workload": str(self.folder.path / "workload.json"), "cells": traces,
+            "reference": _reference(cells), "trust_remote_code": self.suite.trust_remote_code,
+        }  # fmt: skip
+        self.show("phase", {"name": "parity", "edge": "begin"})
+        log = next(self.folder.numbered("parity", ".log"))
+        child = Child("parity", "workers.parity:main", config, log, environment.for_worker())
+        try:
+            verdicts = self._answer(child)["parity"]
+        except Problem as problem:
+            verdicts = dict.fromkeys(cells, _unjudged(config["reference"], str(problem)))
+        finally:
+            child.stop(ask_s=2.0)
+        for name, about in cells.items():
+            Folder(self._cell_folder(about)).write("cell.json", about | {"parity": verdicts[name]})
+
+    def _cell_folder(self, about: dict[str, Any]) -> Path:
+        return self.folder.path / "cells" / str(about["folder"])
+
+    def _answer(self, child: Child) -> dict[str, Any]:
+        """Wait for a helper process's answer. Raises Problem when it gives none."""
         end = time.monotonic() + PREPARE_S
         while time.monotonic() < end:
             message = child.message(cell.POLL_S)
@@ -100,7 +127,7 @@ class Run:
                 self.show("phase", message)
             self.show("tick", {})
         lines = child.tail()
-        raise Problem(f"preparing the model: {child.exit} ({lines[-1] if lines else 'no log'})")
+        raise Problem(f"{child.name}: {child.exit} ({lines[-1] if lines else 'no log'})")
 
     def _start_sampler(self) -> Sampler:
         trace = self.folder.samples()
@@ -179,6 +206,23 @@ class Run:
         result = build.build(self.folder.path, {**self.meta, "complete": complete})
         self.folder.write("result.json", canonical.dumps(result))
         return result
+
+
+def _judgeable(about: dict[str, Any]) -> bool:
+    return about["status"] == "ok" and not about["parity"]
+
+
+def _reference(cells: dict[str, dict[str, Any]]) -> str:
+    """Return the cell whose ids the others are compared with: the plainest way to generate."""
+    plain = [name for name, about in cells.items() if about["backend"] == "hf-sequential"]
+    return min(plain or cells)
+
+
+def _unjudged(reference: str, why: str) -> dict[str, Any]:
+    return {
+        "verdict": "n/a", "method": "greedy regret", "reference": reference, "identical": 0,
+        "compared": 0, "note": f"not judged: {why}",
+    }  # fmt: skip
 
 
 def device(asked: str, sampler: Sampler) -> str:

@@ -14,9 +14,11 @@ READY_S, ANSWER_S = 30.0, 5.0
 class Sampler:
     """The running sampler process. It may die; `alive` says so, and what it wrote stays."""
 
-    def __init__(self, trace: Path, log: Path, interval_s: float) -> None:
+    def __init__(self, trace: Path, log: Path, interval_s: float, **settings: Any) -> None:
+        """Start it and wait until it is ready. `settings` are those of monitor/settings.py."""
         self.trace = trace
-        config = {"path": str(trace), "interval_s": interval_s}
+        self._told = ""
+        config = {"path": str(trace), "interval_s": interval_s, **settings}
         self._child = Child(
             "sampler", "monitor.sampler:main", config, log, environment.for_worker()
         )
@@ -24,7 +26,8 @@ class Sampler:
         if ready is None:
             lines = self._child.tail()
             self._child.kill()
-            raise Problem(f"the sampler does not start ({lines[-1] if lines else 'no log'})")
+            said = self._told or (lines[-1] if lines else "no log")
+            raise Problem(f"the sampler does not start ({said})")
         self.devices: list[dict[str, Any]] = ready["devices"]
         self.no_devices: str = ready.get("reason") or ""
 
@@ -43,6 +46,10 @@ class Sampler:
         self._child.send("state")
         return self._await("state", ANSWER_S)
 
+    def progress(self, patience: float) -> dict[str, Any] | None:
+        """Return the next progress message (settings ask for them); None when none comes."""
+        return self._await("progress", patience)
+
     def stop(self) -> dict[str, Any]:
         """Stop it in order and return what it achieved (empty if it died before)."""
         self._child.send("stop")
@@ -52,6 +59,8 @@ class Sampler:
 
     def failure(self) -> str:
         """Say how it ended."""
+        if self._told:
+            return self._told
         lines = self._child.tail()
         return f"{self._child.exit}{': ' + lines[-1] if lines else ''}"
 
@@ -61,6 +70,9 @@ class Sampler:
             message = self._child.message(left)
             if message is None and not self._child.alive:
                 return None
-            if message is not None and message["kind"] in (kind, "failed"):
-                return message if message["kind"] == kind else None
+            if message is not None and message["kind"] == "failed":
+                self._told = message["message"]
+                return None
+            if message is not None and message["kind"] == kind:
+                return message
         return None

@@ -11,8 +11,12 @@ ASKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def in_order() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP (systemd, a closed terminal) raise KeyboardInterrupt, as Ctrl-C."""
-    before = {number: signal.signal(number, _interrupt) for number in ASKED}
+    """Let SIGTERM and SIGHUP (systemd, a closed terminal) raise KeyboardInterrupt, as Ctrl-C.
+
+    What is ignored stays ignored: under nohup, a closed terminal is no reason to stop.
+    """
+    heard = [number for number in ASKED if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _interrupt) for number in heard}
     try:
         yield
     finally:

@@ -44,11 +44,11 @@ class Folder:
 
     def samples(self) -> Path:
         """Return a new name for the sampler's trace: a sampler that died has left one."""
-        return next(self._numbered("samples", ".jsonl"))
+        return next(self.numbered("samples", ".jsonl"))
 
     def cell(self, name: str) -> Path:
         """Make the folder of a cell's next attempt."""
-        path = next(self._numbered(f"cells/{name}", "", ".a"))
+        path = next(self.numbered(f"cells/{name}", "", ".a"))
         path.mkdir(parents=True)
         return path
 
@@ -82,7 +82,7 @@ class Folder:
         except OSError:
             return  # a convenience only
 
-    def _numbered(self, stem: str, suffix: str, before: str = ".") -> Iterator[Path]:
+    def numbered(self, stem: str, suffix: str, before: str = ".") -> Iterator[Path]:
         """Yield paths that do not exist: stem, then stem.2, stem.3..."""
         number = 1
         while True:

@@ -15,10 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 import multiprocess
 import psutil
+from multiprocess import resource_tracker
 from multiprocess.connection import wait
 
 from traces import control
@@ -45,6 +46,7 @@ class Child:
         self._process = _spawn.Process(
             target=control.enter, args=(target, config, theirs, str(log)), name=name
         )
+        resource_tracker.ensure_running()  # ours, not the child's: it must not carry its mark
         _spawn.set_executable(interpreter or sys.executable)
         with _environment({**environment, MARK: self.mark}), _no_main(), _path(interpreter):
             self._process.start()
@@ -178,6 +180,11 @@ def command(
     finally:
         if out:
             out.close()
+
+
+def guest(argv: Sequence[str], stdout: IO[bytes] | None = None) -> "subprocess.Popen[bytes]":
+    """Start a user's own command with our terminal, environment and group: Ctrl-C reaches it."""
+    return subprocess.Popen(list(argv), stdout=stdout)
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:

@@ -50,7 +50,11 @@ class Workload(Struct, kw_only=True):
 
 
 class Phase(Struct, kw_only=True):
-    """One phase of a worker: seconds it took, memory at its end, highest memory seen in it."""
+    """One phase of a worker: seconds it took, memory at its end, highest memory seen in it.
+
+    Device bytes are NVML's `used`, summed over the devices; host bytes are the process tree's PSS
+    (RSS where the sampler had no PSS).
+    """
 
     name: str
     seconds: float
@@ -76,7 +80,13 @@ class Kv(Struct, kw_only=True):
     peak_running: int | None
     preempted: int
     waste: dict[str, "Share"] = field(default_factory=dict)
+    """reservation, internal, padding: parts of the slots held; external: on top of them."""
     block_size: int | None = None
+    layout: str | None = None
+    """dynamic, static, padded or paged."""
+    peak_live_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
+    pool_bytes: int | None = None
 
 
 class Share(Struct, kw_only=True):
@@ -100,6 +110,8 @@ class Ledger(Struct, kw_only=True):
 
     against: Literal["nvml", "pss"]
     total: int
+    """Above the baseline, which is what was there before the cell."""
+    baseline: int = 0
     lines: list[Line]
     residual: int
     flagged: bool
@@ -129,6 +141,7 @@ class RequestRow(Struct, kw_only=True):
     id: str
     prompt_tokens: int
     output_tokens: int
+    arrive: float = 0.0
     start: float | None
     first: float | None
     last: float | None
@@ -177,6 +190,8 @@ class Cell(Struct, kw_only=True):
     kv: Kv | None = None
     ledger: Ledger | None = None
     phases: list[Phase] = field(default_factory=list)
+    device_after: int | None = None
+    """Device memory in use once the cell's processes were gone."""
     parity: Parity | None = None
     validity: list[Check] = field(default_factory=list)
     suspect: list[str] = field(default_factory=list)

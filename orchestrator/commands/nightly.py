@@ -16,6 +16,7 @@ from report.night import Night
 from traces import duration
 from traces.errors import INVALID, OK, REGRESSION
 
+MOST = 5  # times the window: nights of other suites are among those that are looked at
 CODES = {"regressed": REGRESSION, "invalid": INVALID}
 
 
@@ -51,10 +52,11 @@ def command(
     given = ["--repeats", str(repeats), *arguments]
     with in_order(), lock.held(f"pagedbench nightly {suite}", wait_s=wait_s):
         folder, _ = nights.run(_program(program), given, results, suite, limit_s)
-        judged = night.judge(nights.result(folder), nights.before(results, folder), window)
+        past = nights.before(results, folder, MOST * window)
+        judged = night.judge(nights.result(folder), past, window)
         judged.folder = str(folder)
         nights.save(folder, judged)
-        if judged.found("regressed", "improved"):
+        if judged.found("regressed"):
             _confirm(judged, folder, _program(program), given, suite, limit_s)
             nights.save(folder, judged)
     for thinned in retention.thin(results, keep):
@@ -67,7 +69,7 @@ def _confirm(
     judged: Night, folder: Path, program: str, given: list[str], suite: str, limit_s: float
 ) -> None:
     """Run a second time and keep what it confirms."""
-    names = {f"{finding.cell} {finding.title}" for finding in judged.found("regressed", "improved")}
+    names = {f"{finding.cell} {finding.title}" for finding in judged.found("regressed")}
     click.echo(f"second run, to be sure of: {', '.join(sorted(names))}", err=True)
     nights.again(program, given, folder, suite, limit_s)
     night.confirm(judged, nights.result(folder / "confirm"))

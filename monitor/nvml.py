@@ -1,0 +1,242 @@
+"""NVML: the only file that imports it. Opens the driver's library and asks its devices.
+
+The memory reading is the hot one (up to 1 kHz): the C function is called directly with a
+structure allocated once, which costs about a microsecond of Python. Everything else goes
+through nvidia-ml-py. No call raises for an NVML error: each answers (value, None) or
+(None, reason).
+
+Memory is asked as version 2: version 1 counts the driver's own reservation as used (503 MB on
+an idle H100 where version 2 says 0). A driver without version 2 gets version 1, and says so.
+"""
+
+import ctypes
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pynvml
+
+from monitor.reasons import Reason, Then, of
+
+FUNCTION_NOT_FOUND = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
+
+THROTTLE = {
+    0x001: "idle",
+    0x002: "applications_clocks_setting",
+    0x004: "sw_power_cap",
+    0x008: "hw_slowdown",
+    0x010: "sync_boost",
+    0x020: "sw_thermal_slowdown",
+    0x040: "hw_thermal_slowdown",
+    0x080: "hw_power_brake_slowdown",
+    0x100: "display_clock_setting",
+    0x200: "board_limit",
+    0x400: "reliability",
+}
+
+
+def ask(call: Callable[..., Any], *arguments: Any) -> tuple[Any, Reason | None]:
+    """Call nvidia-ml-py: (value, None), or (None, reason) when NVML has none."""
+    try:
+        return call(*arguments), None
+    except pynvml.NVMLError as error:
+        return None, of(int(error.value))
+    except UnicodeDecodeError:  # a corrupted infoROM gives names that are no text
+        return None, of(pynvml.NVML_ERROR_CORRUPTED_INFOROM)
+
+
+def _newer_or_older(
+    newer: Callable[[], Any], older: Callable[[], Any]
+) -> tuple[Any, Reason | None]:
+    """Ask by the name that lasts, or by the one that drivers before it have."""
+    value, reason = ask(newer)
+    return (value, reason) if reason != of(FUNCTION_NOT_FOUND) else ask(older)
+
+
+class Memory:
+    """One device's memory reading: `read` fills `info` and returns NVML's code, 0 when it is good.
+
+    `version` is 2, or 1 on drivers that do not know 2; `reserved` is then unknown.
+    """
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self.version = 2
+        self.info: Any = pynvml.c_nvmlMemory_v2_t()
+        self.info.version = pynvml.nvmlMemory_v2
+        self._call, reason = ask(pynvml._nvmlGetFunctionPointer, "nvmlDeviceGetMemoryInfo_v2")
+        self._at = ctypes.byref(self.info)
+        if reason or self.read() in (
+            FUNCTION_NOT_FOUND,
+            pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
+        ):
+            self._use_version_1()
+
+    def _use_version_1(self) -> None:
+        self.version = 1
+        self.info = pynvml.c_nvmlMemory_t()
+        self._at = ctypes.byref(self.info)
+        self._call = pynvml._nvmlGetFunctionPointer("nvmlDeviceGetMemoryInfo")
+
+    def read(self) -> int:
+        """Read now, into `info`."""
+        code: int = self._call(self._handle, self._at)
+        return code
+
+
+class Device:
+    """A GPU or a MIG instance (then `parent` is the GPU's UUID). Identified by its UUID."""
+
+    def __init__(self, handle: Any, index: int, parent: str | None = None) -> None:
+        self.index = index
+        self.parent = parent
+        self.attach(handle)
+        self.uuid = str(ask(pynvml.nvmlDeviceGetUUID, handle)[0] or f"unknown-{index}")
+        self.name: str | None = ask(pynvml.nvmlDeviceGetName, handle)[0]
+        self.instances: list[Device] = []
+
+    def attach(self, handle: Any) -> None:
+        """Use this handle from now on: handles do not survive a driver reset."""
+        self.handle = handle
+        self.memory = Memory(handle)
+
+    def total(self) -> int | None:
+        """Return the device's memory in bytes."""
+        return int(self.memory.info.total) if self.memory.read() == 0 else None
+
+    def used(self) -> tuple[int | None, Reason | None]:
+        """Return the bytes in use now. For other threads than the ticks': `memory` is theirs."""
+        memory = Memory(self.handle)
+        code = memory.read()
+        return (None, of(code)) if code else (int(memory.info.used), None)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what else identifies the device or bounds its speed, as far as NVML knows."""
+        pci, _ = ask(pynvml.nvmlDeviceGetPciInfo_v3, self.handle)
+        limit, _ = ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, self.handle)
+        found = {
+            "pci": pci and _text(pci.busId),
+            "power_limit_w": limit and limit / 1000,
+            "parent": self.parent,
+            "memory_version": self.memory.version,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def utilisation(self) -> tuple[Any, Reason | None]:
+        """Percent of NVML's own window: an object with `gpu` and `memory`."""
+        return ask(pynvml.nvmlDeviceGetUtilizationRates, self.handle)
+
+    def power(self) -> tuple[Any, Reason | None]:
+        """Milliwatts; a 1 s average on Ampere and later."""
+        return ask(pynvml.nvmlDeviceGetPowerUsage, self.handle)
+
+    def sm_clock(self) -> tuple[Any, Reason | None]:
+        """MHz."""
+        return ask(pynvml.nvmlDeviceGetClockInfo, self.handle, pynvml.NVML_CLOCK_SM)
+
+    def mem_clock(self) -> tuple[Any, Reason | None]:
+        """MHz."""
+        return ask(pynvml.nvmlDeviceGetClockInfo, self.handle, pynvml.NVML_CLOCK_MEM)
+
+    def temperature(self) -> tuple[Any, Reason | None]:
+        """Degrees Celsius."""
+        return _newer_or_older(
+            lambda: pynvml.nvmlDeviceGetTemperatureV(self.handle, pynvml.NVML_TEMPERATURE_GPU),
+            lambda: pynvml.nvmlDeviceGetTemperature(self.handle, pynvml.NVML_TEMPERATURE_GPU),
+        )
+
+    def throttle(self) -> tuple[Any, Reason | None]:
+        """Names of what holds the clocks down."""
+        mask, reason = _newer_or_older(
+            lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(self.handle),
+            lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(self.handle),
+        )
+        if reason:
+            return None, reason
+        return [name for bit, name in THROTTLE.items() if mask & bit], None
+
+    def energy(self) -> tuple[Any, Reason | None]:
+        """Millijoules since the driver was loaded. Slow: 4 ms on an H100."""
+        return ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, self.handle)
+
+    def processes(self) -> tuple[dict[int, int | None] | None, Reason | None]:
+        """Compute processes, pid to bytes (None where NVML will not say). The dear call."""
+        rows, reason = ask(pynvml.nvmlDeviceGetComputeRunningProcesses_v3, self.handle)
+        if reason:
+            return None, reason
+        return {int(row.pid): row.usedGpuMemory for row in rows}, None
+
+
+class Library:
+    """The driver's library, open. `watched` are found again by `reopen`.
+
+    `lock` keeps the slow calls of other threads off a re-opening.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.driver: str | None = None
+        self.cuda: str | None = None
+        self.reason: Reason | None = None
+        self.watched: list[Device] = []
+        self.open()
+
+    def open(self) -> Reason | None:
+        """Open it; returns why not."""
+        _, self.reason = ask(pynvml.nvmlInit)
+        if self.reason is None:
+            self.driver = ask(pynvml.nvmlSystemGetDriverVersion)[0]
+            cuda, _ = ask(pynvml.nvmlSystemGetCudaDriverVersion)
+            self.cuda = cuda and f"{cuda // 1000}.{cuda % 1000 // 10}"
+        return self.reason
+
+    def close(self) -> None:
+        """Close it; closing a dead one is fine."""
+        ask(pynvml.nvmlShutdown)
+
+    def reopen(self) -> None:
+        """Close, open, find each watched device again by UUID; all handles die with the closing."""
+        with self.lock:
+            self.close()
+            if self.open():
+                return
+            for device in self.watched:
+                handle, reason = ask(pynvml.nvmlDeviceGetHandleByUUID, device.uuid)
+                if not reason:
+                    device.attach(handle)
+
+    def devices(self) -> tuple[list[Device], list[str]]:
+        """Return every GPU with its MIG instances, and what went wrong with the others."""
+        count, reason = ask(pynvml.nvmlDeviceGetCount)
+        if reason:
+            return [], [reason.text]
+        found, troubles = [], []
+        for index in range(count):
+            handle, reason = ask(pynvml.nvmlDeviceGetHandleByIndex, index)
+            if reason:
+                troubles.append(f"GPU {index}: {reason.text}")
+                continue
+            device = Device(handle, index)
+            device.instances = _instances(device)
+            found.append(device)
+        return found, troubles
+
+
+def _instances(gpu: Device) -> list[Device]:
+    """Return the MIG instances of a GPU in MIG mode, in NVML's order."""
+    mode, _ = ask(pynvml.nvmlDeviceGetMigMode, gpu.handle)
+    if not mode or mode[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
+        return []
+    count, _ = ask(pynvml.nvmlDeviceGetMaxMigDeviceCount, gpu.handle)
+    handles = (
+        ask(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu.handle, slot)[0]
+        for slot in range(count or 0)
+    )
+    return [Device(handle, gpu.index, gpu.uuid) for handle in handles if handle is not None]
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+__all__ = ["Device", "Library", "Memory", "Reason", "Then", "ask"]

@@ -1,0 +1,102 @@
+"""The watched process tree: who belongs to it, and what it holds.
+
+A process belongs when it descends from the root, is in the session that the root leads, or is
+younger than the root and carries the same marker in its environment (it left family and session).
+Whoever belonged once belongs for life: orphans change parent, not membership. New members are
+looked for only when the kernel has given out a pid since the last look, and only among the new.
+
+PSS (each shared page divided among those who share it) is what a tree really holds; summed RSS
+counts shared pages once per process. PSS is dear (the kernel walks the page tables, milliseconds
+per GiB, under the process's own memory lock), so it is a call of its own.
+"""
+
+import os
+from typing import NamedTuple
+
+from monitor import proc
+from monitor.proc import Stat
+
+
+class Use(NamedTuple):
+    """What a tree holds and has spent."""
+
+    rss: int
+    processes: int
+    cpu_s: float
+    major_faults: int
+    minor_faults: int
+
+
+class Tree:
+    """The process tree under `root`. `pids` are its members as of the last reading."""
+
+    def __init__(self, root: int, marker: str | None = None) -> None:
+        self.root = root
+        self._marker = _entry(root, marker) if marker else None
+        first = proc.stat(root)
+        self._began = first.started if first else None
+        self._members: dict[int, int] = {root: first.started} if first else {}
+        self._strangers: set[int] = set()
+        self._newest = -1
+        self._own_session = os.getsid(0)
+
+    @property
+    def pids(self) -> set[int]:
+        """Members at the last reading."""
+        return set(self._members)
+
+    def read(self) -> Use | None:
+        """Read the whole tree now; None when none of it is left."""
+        newest = proc.newest_pid()
+        if newest != self._newest or newest < 0:
+            self._newest = newest
+            self._search()
+        known = self._members.items()
+        there = [s for pid, born in known if (s := proc.stat(pid)) and s.started == born]
+        stats = [s for s in there if s.alive]
+        self._members = {s.pid: s.started for s in stats}
+        if not stats:
+            return None
+        return Use(
+            rss=sum(s.rss for s in stats),
+            processes=len(stats),
+            cpu_s=round(sum(s.cpu_s for s in stats), 2),
+            major_faults=sum(s.major_faults for s in stats),
+            minor_faults=sum(s.minor_faults for s in stats),
+        )
+
+    def pss(self) -> tuple[int | None, str | None]:
+        """Return the tree's proportional set size, or why it cannot be had."""
+        if not self._members:
+            return None, "the process tree is gone"
+        sizes = [proc.pss(pid) for pid in self._members]
+        trouble = next((why for _, why in sizes if why), None)
+        return (None, trouble) if trouble else (sum(size for size, _ in sizes), None)
+
+    def _search(self) -> None:
+        if self._began is None:
+            return
+        present = proc.pids()
+        self._strangers &= present  # so that a pid given out again is looked at again
+        fresh = present - self._strangers - self._members.keys()
+        unknown = [s for pid in fresh if (s := proc.stat(pid))]
+        young = [s for s in unknown if s.started >= self._began]
+        found = [s for s in young if s.session == self.root or self._is_marked(s)]
+        while True:  # then their children, and theirs
+            self._members.update((s.pid, s.started) for s in found)
+            found = [s for s in young if s.parent in self._members and s.pid not in self._members]
+            if not found:
+                break
+        self._strangers |= fresh - self._members.keys()
+
+    def _is_marked(self, s: Stat) -> bool:
+        """Say whether it was started with the root's marker, the sampler's own session aside."""
+        if self._marker is None or s.session == self._own_session:
+            return False
+        return self._marker in proc.environ(s.pid)
+
+
+def _entry(root: int, marker: str) -> bytes | None:
+    """Return the root's own NAME=VALUE for this name: its descendants inherit it."""
+    name = marker.encode() + b"="
+    return next((entry for entry in proc.environ(root) if entry.startswith(name)), None)

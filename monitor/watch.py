@@ -1,0 +1,129 @@
+"""What happens beside the ticks: the process tree, who is on the devices, and phase edges.
+
+All of it runs in the slow lane, except `note`, which only writes the edge down when it is heard.
+"""
+
+from typing import Any
+
+from monitor.gpu import Gpu
+from monitor.host import host
+from monitor.lane import Job
+from monitor.procs import procs
+from monitor.settings import Settings
+from monitor.ticks import Every
+from monitor.trace import Trace
+from monitor.tree import Tree
+from traces import clock
+from traces.control import Channel, Message
+from traces.records import Host, Mark
+
+PSS_WITHOUT_GPU_S = 1.0
+PSS_WITH_GPU_S = 5.0
+HOST_NOW = ("rss", "processes", "cpu_s", "host_used", "host_total")
+
+
+def host_interval(settings: Settings, with_gpu: bool) -> float:
+    """Seconds between readings of the tree: without a GPU they are what `interval_s` slows down."""
+    return (
+        settings.host_interval_s if with_gpu else max(settings.host_interval_s, settings.interval_s)
+    )
+
+
+def pss_interval(settings: Settings, with_gpu: bool) -> float:
+    """Seconds between PSS readings: the ledger closes against PSS only where there is no GPU."""
+    if settings.pss_interval_s is not None:
+        return settings.pss_interval_s
+    return PSS_WITH_GPU_S if with_gpu else PSS_WITHOUT_GPU_S
+
+
+class Watch:
+    """The devices, the tree that is followed, and the trace they are written to."""
+
+    def __init__(self, settings: Settings, gpus: list[Gpu], trace: Trace, channel: Channel) -> None:
+        self._settings = settings
+        self._gpus = gpus
+        self._trace = trace
+        self._channel = channel
+        self._tree: Tree | None = None
+        self._earlier: dict[str, set[int]] = {gpu.uuid: set() for gpu in gpus}
+        self._host: Host | None = None
+        self.follow(settings.watching)
+
+    def periodic(self, start: int) -> list[tuple[Every, Job]]:
+        """Return what the slow lane does by itself, and how often."""
+        settings = self._settings
+        self._pss_due = Every(pss_interval(settings, bool(self._gpus)), start)
+        return [
+            (Every(host_interval(settings, bool(self._gpus)), start), self._host_due),
+            (Every(settings.procs_interval_s if self._gpus else None, start), self.processes),
+            (Every(settings.progress_interval_s, start), self.progress),
+        ]
+
+    def note(self, order: Message) -> None:
+        """Write the edge down."""
+        self._trace.put(
+            Mark(
+                t=0,
+                cell=str(order.get("cell", "")),
+                phase=str(order.get("phase", "")),
+                edge=str(order.get("edge", "begin")),
+                watching=order.get("watching"),
+            )
+        )
+
+    def at_edge(self, order: Message) -> None:
+        """Read what is read at phase edges: energy, processes, the tree, and its PSS at an end."""
+        self.follow(order.get("watching"))
+        self.host(pss=order.get("edge") == "end")
+        where = f"{order.get('phase')}.{order.get('edge')}"
+        for gpu in self._gpus:
+            self._trace.put(gpu.energy(where))
+        self.processes()
+
+    def follow(self, root: int | None) -> None:
+        """Follow this pid's tree from now on; what is on the devices now is its baseline."""
+        if root == (self._tree and self._tree.root):
+            return
+        self._tree = None if root is None else Tree(root, self._settings.marker)
+        for gpu in self._gpus:
+            gpu.baseline = gpu.used_now()[0]
+            self._earlier[gpu.uuid] = set(gpu.processes()[0] or ())
+
+    def host(self, pss: bool = False) -> None:
+        """Record the tree's and the host's memory."""
+        record = host(self._tree, pss)
+        self._trace.put(record)
+        self._host = record
+
+    def _host_due(self) -> None:
+        self.host(pss=self._tree is not None and self._pss_due.come(clock.now()))
+
+    def processes(self) -> None:
+        """Record who is on each device."""
+        for gpu in self._gpus:
+            self._trace.put(procs(gpu, self._tree, self._earlier[gpu.uuid]))
+
+    def progress(self) -> None:
+        """Tell the orchestrator where memory stands."""
+        devices = [gpu.latest() for gpu in self._gpus]
+        host = {name: getattr(self._host, name, None) for name in HOST_NOW}
+        self._channel.send("progress", devices=devices, host=host)
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return what is on each device now, for the certificate that it is clean."""
+        return [self._state(gpu) for gpu in self._gpus]
+
+    def _state(self, gpu: Gpu) -> dict[str, Any]:
+        used, no_bytes = gpu.used_now()
+        pids, no_list = gpu.processes()
+        why = {name: text for name, text in (("used", no_bytes), ("pids", no_list)) if text}
+        rows = None if pids is None else [{"pid": p, "bytes": size} for p, size in pids.items()]
+        return {"uuid": gpu.uuid, "used": used, "pids": rows, "why": why}
+
+    def last(self) -> None:
+        """Take the last readings: memory, processes, energy, the tree."""
+        for gpu in self._gpus:
+            gpu.sample(self._trace)
+            self._trace.put(gpu.energy("stop"))
+        self.processes()
+        self.host()

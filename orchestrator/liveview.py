@@ -1,0 +1,106 @@
+"""What `pagedbench monitor` shows as it watches: a screen, the records themselves, or nothing."""
+
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from report.words import size
+
+BAR = 24
+
+
+class View:
+    """Hears each progress message, and None in between."""
+
+    def show(self, progress: dict[str, Any] | None) -> None:
+        """Take in what is new."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Leave the terminal as it was."""
+
+
+class Nothing(View):
+    """Shows nothing."""
+
+
+class Records(View):
+    """Copies the trace's lines to a stream as they reach the file, whole lines only.
+
+    A reader that has gone away is no reason to stop watching.
+    """
+
+    def __init__(self, trace: Path, out: IO[bytes]) -> None:
+        self._trace, self._out = trace, out
+        self._at = 0
+        self._gone = False
+
+    def show(self, progress: dict[str, Any] | None) -> None:
+        if self._gone or not self._trace.exists():
+            return
+        with self._trace.open("rb") as file:
+            file.seek(self._at)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._at += len(whole)
+        try:
+            self._out.write(whole)
+            self._out.flush()
+        except BrokenPipeError:
+            self._gone = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
+
+
+class Screen(View):
+    """A few lines that stay in place: memory now and at most, of each GPU and of the tree."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._begun = time.monotonic()
+        self._most: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, progress: dict[str, Any] | None) -> None:
+        if progress:
+            self._live.update(self._picture(progress))
+
+    def _picture(self, progress: dict[str, Any]) -> Table:
+        table = Table.grid(padding=(0, 2))
+        host = progress["host"]
+        table.add_row(f"{time.monotonic() - self._begun:.0f} s", "now", "at most", "")
+        for device in progress["devices"]:
+            util, power = device["gpu_util"], device["power_w"]
+            more = [f"{util} %"] if util is not None else []
+            more += [f"{power:.0f} W"] if power is not None else []
+            self._row(table, device["uuid"][:12], device["used"], device["total"], ", ".join(more))
+        processes = f"{host['processes']} processes" if host["rss"] is not None else ""
+        self._row(table, "process tree", host["rss"], host["host_total"], processes)
+        self._row(table, "host", host["host_used"], host["host_total"], "")
+        return table
+
+    def _row(self, table: Table, name: str, now: int | None, total: int | None, more: str) -> None:
+        if now is None:
+            return
+        most = self._most[name] = max(now, self._most.get(name, 0))
+        full = round(BAR * now / total) if total else 0
+        bar = f"{'█' * full}{'░' * (BAR - full)} " if total else ""
+        table.add_row(name, f"{bar}{size(now)}", size(most), more)

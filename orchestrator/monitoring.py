@@ -1,0 +1,183 @@
+"""Run or follow something under the sampler: a command, a process that runs, or the devices alone.
+
+The command gets our terminal, environment and signals as if it were run by itself; only its exit
+code is looked at. The sampler is ready before it starts and stops after it has ended, so that the
+trace holds what was there before and after.
+"""
+
+import os
+import resource
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from orchestrator import supervise
+from orchestrator.sampler import Sampler
+from traces.errors import INVALID, OK, TIMEOUT
+
+LOOK_S = 0.1
+AROUND_S = 0.3  # watched before and after
+PROGRESS_S = 0.25
+PSS_S = 1.0
+TERM_S = 5.0
+
+Show = Callable[[dict[str, Any] | None], None]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What to watch, how finely and how long. `gpus` None: those that CUDA shows."""
+
+    command: tuple[str, ...] = ()
+    pid: int | None = None
+    gpus: tuple[str, ...] | None = None
+    interval_s: float = 0.01
+    duration_s: float | None = None
+    stdout: IO[bytes] | None = None
+
+
+@dataclass
+class Watched:
+    """How it ended."""
+
+    exit_code: int | None = None
+    kernel: dict[str, Any] = field(default_factory=dict)
+    """What the kernel accounted to the command: of its largest process, and of all together."""
+    code: int = OK
+    trouble: str = ""
+    devices: list[dict[str, Any]] = field(default_factory=list)
+    no_devices: str = ""
+
+
+class Signals:
+    """Ctrl-C ends a watch; a command gets it from the terminal itself, and we wait for it.
+
+    SIGTERM, or a second Ctrl-C, ends the command too.
+    """
+
+    def __init__(self) -> None:
+        self.interrupts, self.terminate = 0, False
+
+    def hear(self, number: int, frame: object) -> None:
+        """Note a signal."""
+        self.interrupts += number == signal.SIGINT
+        self.terminate |= number == signal.SIGTERM or self.interrupts > 1
+
+
+def watch(wish: Wish, folder: Path, show: Show) -> Watched:
+    """Watch to the end. `show` hears each progress message, and None several times a second."""
+    settings: dict[str, Any] = {"progress_interval_s": PROGRESS_S, "pss_interval_s": PSS_S}
+    if wish.gpus is not None:
+        settings["gpus"] = list(wish.gpus)
+    sampler = Sampler(folder / "samples.jsonl", folder / "sampler.log", wish.interval_s, **settings)
+    watched = Watched(devices=sampler.devices, no_devices=sampler.no_devices)
+    with _signals() as signals:
+        try:
+            time.sleep(AROUND_S)
+            if wish.command:
+                _run(wish, sampler, signals, watched, show)
+            else:
+                _follow(wish, sampler, signals, show)
+            time.sleep(AROUND_S)
+        finally:
+            if not sampler.alive:
+                watched.trouble = f"the sampler died ({sampler.failure()}): the trace stops early"
+                watched.code = watched.code or INVALID
+            sampler.stop()
+            show(None)
+    return watched
+
+
+def _run(wish: Wish, sampler: Sampler, signals: Signals, watched: Watched, show: Show) -> None:
+    guest = supervise.guest(wish.command, wish.stdout)
+    sampler.mark("monitor", "run", "begin", guest.pid)
+    deadline = _deadline(wish)
+    while guest.poll() is None and not signals.terminate and time.monotonic() < deadline:
+        _look(sampler, show)
+    late = guest.poll() is None and not signals.terminate
+    if guest.poll() is None:
+        _end(guest)
+    sampler.mark("monitor", "run", "end", None)
+    watched.exit_code = _shell_code(guest.wait())
+    watched.kernel = _account()
+    watched.code = watched.exit_code
+    if late:
+        watched.code = TIMEOUT
+        watched.trouble = f"ended after {wish.duration_s:g} s, as asked"
+
+
+def _follow(wish: Wish, sampler: Sampler, signals: Signals, show: Show) -> None:
+    """Watch a process of others until it ends, or the devices until told to stop."""
+    sampler.mark("monitor", "run", "begin", wish.pid)
+    deadline = _deadline(wish)
+    with _ending(wish.pid) as ended:
+        while not (signals.interrupts or signals.terminate or ended()):
+            if time.monotonic() >= deadline or not sampler.alive:
+                break
+            _look(sampler, show)
+    sampler.mark("monitor", "run", "end", None)
+
+
+def _look(sampler: Sampler, show: Show) -> None:
+    show(sampler.progress(LOOK_S))
+    if not sampler.alive:  # the command is not made to suffer for it
+        time.sleep(LOOK_S)
+
+
+def _end(guest: "subprocess.Popen[bytes]") -> None:
+    guest.terminate()
+    try:
+        guest.wait(TERM_S)
+    except subprocess.TimeoutExpired:
+        guest.kill()
+
+
+def _account() -> dict[str, Any]:
+    """Read the account of the children waited for: the command's, before the sampler's end."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "max_rss_of_one": used.ru_maxrss * 1024,
+        "cpu_s": round(used.ru_utime + used.ru_stime, 3),
+        "major_faults": used.ru_majflt,
+        "minor_faults": used.ru_minflt,
+    }
+
+
+def _deadline(wish: Wish) -> float:
+    return time.monotonic() + (wish.duration_s or float("inf"))
+
+
+def _shell_code(code: int) -> int:
+    """As a shell says it: 128 and the signal's number."""
+    return code if code >= 0 else 128 - code
+
+
+@contextmanager
+def _ending(pid: int | None) -> Iterator[Callable[[], bool]]:
+    """Give a question: has this process ended? By a descriptor: a pid may be given out again."""
+    if pid is None:
+        yield lambda: False
+        return
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield lambda: bool(select.select([descriptor], [], [], 0)[0])
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _signals() -> Iterator[Signals]:
+    signals = Signals()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signals.hear) for number in numbers]
+    try:
+        yield signals
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,29 @@
+"""Each cell's metrics over its repeats: what formats without repeats are given."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from report import metrics, stats
+from report.diff import cells
+from report.metrics import Metric
+from report.result import Cell, Result
+from report.stats import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One metric of one cell."""
+
+    cell: Cell
+    metric: Metric
+    summary: Summary
+
+
+def entries(result: Result) -> Iterator[Entry]:
+    """Every metric that a cell has and its number of requests supports."""
+    for repeats in cells.grouped(result.cells).values():
+        requests = min(cell.requests_run or cell.requests_asked for cell in repeats)
+        for metric in metrics.METRICS:
+            values = metrics.values(metric, repeats)
+            if values and metric.supported(requests):
+                yield Entry(repeats[0], metric, stats.summarize(values))

@@ -1,0 +1,112 @@
+"""Read a run folder's files: traces as streams of records, cell.json and suite.json as dicts.
+
+Nothing is computed here. Files recorded in another boot than the cell's are refused, because
+their clocks have nothing in common. Only names found in the folder are opened: a path that a
+file claims is never followed.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from traces.errors import Problem
+from traces.reader import Damage, TraceError, read
+from traces.records import AnyRecord, Header
+
+MAX_JSON = 64 << 20
+
+
+@dataclass(slots=True)
+class CellFiles:
+    """A cell's folder: what the orchestrator wrote about it, and the traces in it."""
+
+    folder: Path
+    about: dict[str, Any]
+    traces: list[Path]
+    boot_id: str | None
+    damage: Damage = field(default_factory=Damage)
+
+    def records(self) -> Iterator[AnyRecord]:
+        """All records of the cell's processes, one file after another."""
+        return chain.from_iterable(read(path, self.damage) for path in self.traces)
+
+
+def load_cell(run: Path, cell: Path) -> CellFiles:
+    """Open one cell's folder. Raises TraceError when its files come from different boots."""
+    paths = [path for path in sorted(cell.glob("*.jsonl")) if path.stat().st_size]
+    boot = _one_boot(paths)
+    if boot is not None and (samples := sample_files(run)):
+        _refuse_other_boots(cell, boot, samples)
+    return CellFiles(cell, read_json(cell / "cell.json"), paths, boot)
+
+
+def load_cells(run: Path) -> list[CellFiles]:
+    """Open every cell of a run that has a cell.json; of several attempts, the last."""
+    newest: dict[tuple[str, int], CellFiles] = {}
+    for path in sorted(run.glob("cells/*/cell.json"), key=_attempt):
+        files = load_cell(run, path.parent)
+        newest[(str(files.about.get("label")), int(files.about.get("repeat") or 0))] = files
+    return list(newest.values())
+
+
+def sample_files(run: Path) -> list[Path]:
+    """The sampler's files of a run: samples.jsonl, then samples.2.jsonl after a restart."""
+    files = [path for path in run.glob("samples*.jsonl") if path.stat().st_size]
+    return sorted(files, key=lambda path: (len(path.name), path.name))
+
+
+def samples(run: Path, boot: str | None, damage: Damage | None = None) -> Iterator[AnyRecord]:
+    """All sampler records of one boot."""
+    for path in sample_files(run):
+        if boot is None or header(path).boot_id == boot:
+            yield from read(path, damage)
+
+
+def header(path: Path) -> Header:
+    """The first line of a trace."""
+    first = next(read(path))
+    assert isinstance(first, Header)
+    return first
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object the orchestrator wrote. Raises Problem when it is none."""
+    try:
+        if path.stat().st_size > MAX_JSON:
+            raise Problem(f"{path}: too large to be a pagedbench file")
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise Problem(f"{path}: cannot be read ({_line(error)})") from None
+    if not isinstance(found, dict):
+        raise Problem(f"{path}: not a JSON object")
+    return found
+
+
+def _attempt(path: Path) -> tuple[int, str]:
+    stem, _, attempt = path.parent.name.rpartition(".a")
+    return (int(attempt), stem) if stem and attempt.isdigit() else (0, path.parent.name)
+
+
+def _one_boot(paths: list[Path]) -> str | None:
+    boots = {path: header(path).boot_id for path in paths}
+    if len(set(boots.values())) > 1:
+        first, *rest = boots
+        other = next(path for path in rest if boots[path] != boots[first])
+        raise TraceError(
+            f"{other}: recorded in another boot than {first.name}: the clocks cannot be aligned"
+        )
+    return next(iter(boots.values()), None)
+
+
+def _refuse_other_boots(cell: Path, boot: str, paths: list[Path]) -> None:
+    if all(header(path).boot_id != boot for path in paths):
+        raise TraceError(
+            f"{paths[0]}: recorded in another boot than {cell.name}: the clocks cannot be aligned"
+        )
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,110 @@
+"""report.md: the comparison for a pull request or a terminal, in plain Markdown tables.
+
+Text from outside (labels, reasons, logs, model names) is escaped, so that it shows as written.
+"""
+
+import re
+
+from report import words
+from report.compare import headline
+from report.result import Result
+from report.summary import Column, columns, memory_kind
+from report.table import ROWS
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!])")
+
+
+def render(result: Result) -> str:
+    """The whole report."""
+    found = columns(result)
+    parts = [
+        f"# {text(result.model.name)}, {text(result.dtype)}, {text(result.workload.name)}",
+        "\n".join(f"- {text(fact.text)}" for fact in headline(result)),
+        _table(result, found),
+        " ".join(text(sentence) for sentence in words.sentences(result, found)),
+        *_outcomes(found),
+        _waste(found),
+        _ledgers(found),
+        _checks(found),
+        _environment(result),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def text(outside: object) -> str:
+    """Escape what Markdown or HTML would read as markup; one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(str(outside).split()))
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _grid(head: list[str], rows: list[list[str]]) -> str:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(_row(row) for row in (head, rule, *rows))
+
+
+def _table(result: Result, found: list[Column]) -> str:
+    rows = [["status", *(text(words.status(column)) for column in found)]]
+    for title, name, write in ROWS:
+        cells = [write(column.values.get(name)) for column in found] if name else []
+        if any(cell != words.DASH for cell in cells):
+            rows.append([title, *cells])
+    if any(column.parity for column in found):
+        rows.append(["parity", *(text(words.parity(column.parity)) for column in found)])
+    kind = "GPU memory" if memory_kind(result) == "device" else "host memory (PSS)"
+    return _grid([kind, *(text(column.label) for column in found)], rows)
+
+
+def _outcomes(found: list[Column]) -> list[str]:
+    said = []
+    for column in found:
+        notes = words.notes(column)
+        if notes:
+            said.append("\n".join(f"- {text(note)}" for note in notes))
+        if column.ok < column.repeats and column.log_tail:
+            said.append("\n".join(f"    {line}" for line in column.log_tail[-10:]))
+    return said
+
+
+def _waste(found: list[Column]) -> str:
+    causes = ("reservation", "internal", "padding", "external")
+    rows = []
+    for column in found:
+        if column.waste:
+            shares = [column.waste.get(cause) for cause in causes]
+            cells = [f"{words.share(s.value)} ({s.how})" if s else words.DASH for s in shares]
+            rows.append([text(column.label), *cells])
+    return "## Slots held without a live token\n\n" + _grid(["", *causes], rows) if rows else ""
+
+
+def _ledgers(found: list[Column]) -> str:
+    parts = []
+    for column in found:
+        if ledger := column.first.ledger:
+            rows = [
+                [line.name, words.size(line.bytes), f"{line.how}: {text(line.note)}"]
+                for line in ledger.lines
+            ]
+            mark = " (flagged)" if ledger.flagged else ""
+            rows.append(["residual", words.size(ledger.residual), f"not explained{mark}"])
+            rows.append(["total", words.size(ledger.total), f"by {ledger.against}, at the peak"])
+            parts.append(f"### {text(column.label)}\n\n" + _grid(["", "bytes", "how"], rows))
+    return "\n\n".join(["## Memory at the peak of the run", *parts]) if parts else ""
+
+
+def _checks(found: list[Column]) -> str:
+    rows = [
+        [text(column.label), text(check.name), check.verdict,
+         words.number(check.ours), words.number(check.theirs), text(check.note)]
+        for column in found
+        for check in column.first.validity
+    ]  # fmt: skip
+    head = ["backend", "check", "verdict", "ours", "theirs", "note"]
+    return "## Checks\n\n" + _grid(head, rows) if rows else ""
+
+
+def _environment(result: Result) -> str:
+    rows = [[text(name), text(value)] for name, value in words.flat(result.environment)]
+    return "## Environment\n\n" + _grid(["", "value"], rows) if rows else ""

@@ -1,0 +1,108 @@
+// The ledger's bars, what held slots were for, and held against live slots over the run.
+"use strict";
+
+const CAUSES = ["live", "reservation", "internal", "padding"];
+
+function drawLedger() {
+  plot("ledger", () => {
+    const cells = page.data.cells.filter((cell) => cell.ledger);
+    const scale = unitOf(largest(cells.map((cell) => cell.ledger.total)));
+    const names = [...new Set(cells.flatMap((cell) => cell.ledger.lines.map((line) => line.name)))];
+    const labels = cells.map((cell) => escaped(cell.label));
+    const bar = (name, i, sizes, notes, more) => ({
+      type: "bar", orientation: "h", name, y: labels, x: sizes.map((b) => (b === null ? null : b / scale.size)),
+      marker: { color: color(`c${i % 8}`), ...more }, customdata: notes,
+      hovertemplate: `%{x:.3f} ${scale.unit}<br>%{customdata}`,
+    });
+    const of = (cell, name) => cell.ledger.lines.find((line) => line.name === name);
+    const traces = names.map((name, i) => bar(
+      name, i, cells.map((cell) => of(cell, name)?.bytes ?? null),
+      cells.map((cell) => escaped(`${of(cell, name)?.how ?? ""}: ${of(cell, name)?.note ?? ""}`)), {},
+    ));
+    if (cells.length) {
+      traces.push(bar("residual", 6, cells.map((cell) => cell.ledger.residual), cells.map(() => "not explained"), {
+        pattern: { shape: "/", fgcolor: color("ink"), bgcolor: color("bg") },
+      }));
+    }
+    return {
+      traces,
+      layout: {
+        barmode: "relative", height: 130 + 46 * cells.length,
+        xaxis: axis({ title: { text: scale.unit } }), yaxis: axis({ autorange: "reversed", type: "category" }),
+      },
+    };
+  });
+  ledgerTables();
+}
+
+function ledgerTables() {
+  const place = document.getElementById("ledger-tables");
+  for (const cell of page.data.cells.filter((c) => c.ledger)) {
+    const box = element("details");
+    box.append(element("summary", `${cell.label}: ${bytesText(cell.ledger.total)} by ${cell.ledger.against}${cell.ledger.flagged ? " (residual above its limit)" : ""}`));
+    const table = element("table", undefined, { class: "text" });
+    const lines = [...cell.ledger.lines, { name: "residual", bytes: cell.ledger.residual, how: "derived", note: "what no line explains" }];
+    for (const line of lines) {
+      const row = table.insertRow();
+      row.append(element("th", line.name, { scope: "row" }), element("td", bytesText(line.bytes), { class: "num" }),
+        element("td", line.how), element("td", line.note));
+    }
+    const scroll = element("div", undefined, { class: "scroll", tabindex: "0", role: "region", "aria-label": `Ledger of ${cell.label}` });
+    scroll.append(table);
+    box.append(scroll);
+    place.append(box);
+  }
+}
+
+function drawWaste() {
+  plot("waste", () => {
+    const cells = page.data.cells.filter((cell) => cell.kv && cell.kv.efficiency !== null);
+    const labels = cells.map((cell) => escaped(cell.label));
+    const value = (cell, cause) =>
+      cause === "live" ? cell.kv.efficiency : (cell.kv.waste[cause] || {}).value ?? null;
+    const tints = { live: color("c2"), reservation: color("c4"), internal: color("c1"), padding: color("c6") };
+    const traces = cells.length ? CAUSES.map((cause) => ({
+      type: "bar", orientation: "h", name: cause === "live" ? "live tokens" : cause, y: labels,
+      x: cells.map((cell) => value(cell, cause)), marker: { color: tints[cause] },
+      text: cells.map((cell) => (value(cell, cause) > 0.04 ? `${(value(cell, cause) * 100).toFixed(1)} %` : "")),
+      textposition: "inside", insidetextanchor: "middle", textfont: { color: isDark() ? "#14171b" : "#ffffff" },
+      customdata: cells.map((cell) => (cause === "live" ? "measured" : (cell.kv.waste[cause] || {}).how)),
+      hovertemplate: "%{x:.2%} (%{customdata})",
+    })) : [];
+    return {
+      traces,
+      layout: {
+        barmode: "stack", height: 120 + 42 * cells.length,
+        xaxis: axis({ tickformat: ".0%", range: [0, 1] }), yaxis: axis({ autorange: "reversed", type: "category" }),
+      },
+    };
+  });
+}
+
+function drawKv() {
+  plot("kv", () => {
+    const cells = seen().filter((cell) => cell.picture.kv);
+    const layout = { height: 70 + 150 * cells.length, annotations: [] };
+    const traces = cells.flatMap((cell, i) => {
+      const { kv } = cell.picture;
+      const n = i ? i + 1 : "";
+      const rest = 1 / Math.max(1, cells.length);
+      layout[`yaxis${n}`] = axis({ title: { text: "slots" }, rangemode: "tozero", domain: [1 - (i + 1) * rest + 0.06 * rest, 1 - i * rest - 0.2 * rest] });
+      layout[`xaxis${n}`] = axis({ anchor: `y${n}`, title: i === cells.length - 1 ? { text: "seconds of the run" } : undefined });
+      layout.annotations.push({
+        xref: `x${n} domain`, yref: `y${n} domain`, x: 0, y: 1.02, xanchor: "left", yanchor: "bottom", showarrow: false,
+        text: `<b>${escaped(cell.label)}</b>`, font: { color: cellColor(cell) },
+      });
+      const x = kv.t.map((t) => t - kv.t[0]);
+      const hue = cellColor(cell);
+      const line = { type: "scatter", mode: "lines", x, xaxis: `x${n}`, yaxis: `y${n}`, showlegend: false };
+      return [
+        { ...line, name: "held", y: kv.held, line: { color: hue, width: 1.5, shape: "hv" }, fill: "tozeroy", fillcolor: faded(hue, 0.15), hovertemplate: "%{y:,d}" },
+        { ...line, name: "live", y: kv.live, line: { color: hue, width: 0.5, shape: "hv" }, fill: "tozeroy", fillcolor: faded(hue, 0.75), hovertemplate: "%{y:,d}" },
+        { ...line, name: "requests in flight", y: kv.running, visible: false },
+      ];
+    });
+    layout.hovermode = "x unified";
+    return { traces, layout };
+  });
+}

@@ -1,0 +1,82 @@
+// What all plots share: fonts, grid, units, and drawing again when the colours change.
+"use strict";
+
+const CONFIG = {
+  responsive: true, displaylogo: false,
+  modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "toImage"],
+};
+
+// Draw a figure, now and whenever the colours change. One without data says so, or is left out.
+function plot(id, build, optional = false) {
+  const draw = () => {
+    const { traces, layout } = build();
+    const target = document.getElementById(id);
+    if (!traces.length) {
+      target.textContent = "Nothing was recorded for this figure.";
+      document.getElementById(`${id}-figure`).hidden = optional;
+      return;
+    }
+    target.style.height = `${layout.height}px`;
+    Plotly.react(target, traces, { ...base(), ...layout }, CONFIG);
+  };
+  page.drawers.push(draw);
+  page.plots.push(id);
+  draw();
+}
+
+function base() {
+  return {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: color("ink"), family: getComputedStyle(document.body).fontFamily, size: 13 },
+    margin: { l: 64, r: 12, t: 12, b: 40 },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+    hoverlabel: { namelength: -1 },
+  };
+}
+
+function axis(more) {
+  return {
+    gridcolor: color("grid"), zerolinecolor: color("line"), linecolor: color("line"),
+    automargin: true, ...more,
+  };
+}
+
+function narrow() {
+  return window.innerWidth < 640;
+}
+
+function unitOf(bytes) {
+  for (const [unit, size] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]]) {
+    if (bytes >= size) return { unit, size };
+  }
+  return { unit: "B", size: 1 };
+}
+
+function largest(values) {
+  let most = 0;
+  for (const value of values) if (value > most) most = value;
+  return most;
+}
+
+function bytesText(bytes) {
+  if (bytes === null || bytes === undefined) return "-";
+  const { unit, size } = unitOf(Math.abs(bytes));
+  const value = bytes / size;
+  return `${size === 1 ? value : value.toFixed(Math.abs(value) < 10 ? 2 : 1)} ${unit}`;
+}
+
+function secondsText(s) {
+  if (s === null || s === undefined) return "-";
+  return s < 1 ? `${(s * 1e3).toPrecision(3)} ms` : `${s.toPrecision(3)} s`;
+}
+
+function seen() {
+  return page.data.cells.filter((cell) => cell.picture);
+}
+
+function element(tag, text, attributes = {}) {
+  const made = document.createElement(tag);
+  if (text !== undefined) made.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}

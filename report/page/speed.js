@@ -1,0 +1,100 @@
+// Throughput, latencies, engine steps, and each request's way through the run.
+"use strict";
+
+function drawSpeed() {
+  const cells = page.data.cells.filter((cell) => cell.timing);
+  const labels = () => cells.map((cell) => escaped(cell.label));
+  plot("throughput", () => ({
+    traces: cells.length ? [
+      {
+        type: "bar", x: labels(), y: cells.map((cell) => cell.throughput.mean), marker: { color: cells.map(cellColor) },
+        text: cells.map((cell) => cell.throughput.mean.toPrecision(3)), textposition: "auto", showlegend: false, hovertemplate: "%{y:.4g} tok/s<extra></extra>",
+        error_y: interval(cells),
+      },
+      {
+        type: "scatter", mode: "markers", showlegend: false, hovertemplate: "%{y:.4g} tok/s<extra>a repeat</extra>",
+        x: cells.flatMap((cell) => cell.throughput.values.map(() => escaped(cell.label))),
+        y: cells.flatMap((cell) => cell.throughput.values), marker: { color: color("ink"), size: 6 },
+      },
+    ] : [],
+    layout: { height: 320, xaxis: axis({ type: "category" }), yaxis: axis({ title: { text: "tok/s" }, rangemode: "tozero" }) },
+  }));
+  const boxes = (pick) => () => ({
+    traces: cells.filter((cell) => cell.rows.some((row) => pick(row) !== null)).map((cell) => ({
+      type: "box", name: escaped(cell.label), y: cell.rows.map(pick).filter((v) => v !== null), marker: { color: cellColor(cell), size: 4 },
+      boxpoints: cell.rows.length <= 200 ? "all" : "outliers", jitter: 0.4, pointpos: 0, showlegend: false, hovertemplate: "%{y:.4g} s<extra></extra>",
+    })),
+    layout: { height: 320, xaxis: axis({ type: "category" }), yaxis: axis({ title: { text: "seconds" }, rangemode: "tozero" }) },
+  });
+  plot("ttft", boxes((row) => (row.first === null ? null : row.first - row.arrive)));
+  plot("tpot", boxes((row) => (row.first === null || row.last === null || row.output < 2 ? null : (row.last - row.first) / (row.output - 1))));
+  plot("itl", () => ({
+    traces: seen().filter((cell) => cell.picture.steps).map((cell) => {
+      const { edges, counts, p50, p99 } = cell.picture.steps;
+      const all = counts.reduce((a, b) => a + b, 0);
+      return {
+        type: "scatter", mode: "lines", name: escaped(cell.label), x: edges, y: [...counts.map((n) => n / all), 0],
+        line: { color: cellColor(cell), shape: "hv", dash: cell.dash }, fill: "tozeroy", fillcolor: faded(cellColor(cell), 0.15),
+        hovertemplate: `%{x:.4g} s: %{y:.1%} of steps<br>median ${secondsText(p50)}, p99 ${secondsText(p99)}`,
+      };
+    }),
+    layout: { height: 320, xaxis: axis({ type: "log", title: { text: "seconds" } }), yaxis: axis({ tickformat: ".0%", title: { text: "of the steps" } }) },
+  }));
+}
+
+function drawEnergy() {
+  const cells = page.data.cells.filter((cell) => cell.timing && cell.timing.joules_per_token !== null);
+  plot("energy", () => ({
+    traces: cells.length ? [{
+      type: "bar", x: cells.map((cell) => escaped(cell.label)), y: cells.map((cell) => cell.timing.joules_per_token),
+      marker: { color: cells.map(cellColor) }, showlegend: false, hovertemplate: "%{y:.4g} J per token<extra></extra>",
+    }] : [],
+    layout: { height: 320, xaxis: axis({ type: "category" }), yaxis: axis({ title: { text: "joules" }, rangemode: "tozero" }) },
+  }), true);
+  plot("power", () => ({
+    traces: seen().flatMap((cell) => Object.entries(cell.picture.load).filter(([, lines]) => lines.power_w.t.length).map(([uuid, lines], i) => ({
+      type: "scatter", mode: "lines", name: escaped(i ? `${cell.label} ${uuid.slice(0, 12)}` : cell.label), x: lines.power_w.t, y: lines.power_w.v,
+      line: { color: cellColor(cell), width: 1.5, dash: i ? "dot" : cell.dash }, hovertemplate: "%{y:.0f} W",
+    }))),
+    layout: { height: 320, xaxis: axis({ title: { text: "seconds" } }), yaxis: axis({ title: { text: "watts" }, rangemode: "tozero" }) },
+  }), true);
+}
+
+function interval(cells) {
+  const known = cells.every((cell) => cell.throughput.low !== null);
+  return known ? {
+    type: "data", symmetric: false, color: color("ink"),
+    array: cells.map((cell) => cell.throughput.high - cell.throughput.mean),
+    arrayminus: cells.map((cell) => cell.throughput.mean - cell.throughput.low),
+  } : { visible: false };
+}
+
+function drawGantt() {
+  const cells = page.data.cells.filter((cell) => cell.rows.length);
+  const choice = document.getElementById("gantt-cell");
+  cells.forEach((cell, i) => choice.append(element("option", cell.label, { value: i })));
+  const paged = cells.findIndex((cell) => cell.layout === "paged");
+  choice.value = String(Math.max(0, paged));
+  plot("gantt", () => {
+    const cell = cells[Number(choice.value)];
+    const rows = cell ? cell.rows : [];
+    const part = (name, from, to, fill) => ({
+      type: "bar", orientation: "h", name, y: rows.map((row) => escaped(row.id)), base: rows.map(from),
+      x: rows.map((row) => (to(row) === null || from(row) === null ? null : to(row) - from(row))),
+      marker: { color: fill }, hovertemplate: `${name}: %{x:.4g} s<extra>%{y}</extra>`,
+    });
+    return {
+      traces: rows.length ? [
+        part("waiting", (r) => r.arrive, (r) => r.start, color("empty")),
+        part("prefill", (r) => r.start, (r) => r.first, color("c4")),
+        part("decode", (r) => r.first, (r) => r.last, cellColor(cell)),
+      ] : [],
+      layout: {
+        barmode: "overlay", bargap: rows.length > 60 ? 0 : 0.25, height: Math.min(900, 110 + Math.max(6, rows.length) * 22),
+        xaxis: axis({ title: { text: "seconds of the run" } }),
+        yaxis: axis({ autorange: "reversed", type: "category", showticklabels: rows.length <= 60 }),
+      },
+    };
+  });
+  choice.addEventListener("change", () => page.drawers.forEach((draw) => draw()));
+}

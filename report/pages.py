@@ -1,0 +1,34 @@
+"""The pages of a run: report.md and report.html, written into its folder."""
+
+from pathlib import Path
+
+from report import html, markdown
+from report.build import Run
+from report.result import Result
+
+
+def write(folder: Path, result: Result, run: Run | None = None) -> list[Path]:
+    """Render and write both; returns what was written. Reads the traces unless given the run."""
+    entry = html.Entry(result, run or Run(folder))
+    page = html.render([entry], html.docs_link(folder))
+    return [
+        _write(folder / "report.md", markdown.render(result)),
+        _write(folder / "report.html", page),
+    ]
+
+
+def overlay(base: Path, head: Path, names: tuple[str, str], out: Path) -> Path:
+    """Two runs in one page, `base` drawn in full lines and `head` dotted."""
+    from report.build import build
+
+    runs = [Run(folder) for folder in (base, head)]
+    entries = [
+        html.Entry(build(run.folder, run=run), run, name)
+        for run, name in zip(runs, names, strict=True)
+    ]
+    return _write(out, html.render(entries, html.docs_link(out.parent / "x")))
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8", errors="replace")  # lone surrogates cannot be UTF-8
+    return path

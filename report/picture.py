@@ -1,0 +1,123 @@
+"""One cell as the page draws it: its lines over time, reduced to what a screen can show.
+
+Times are seconds from the begin of the cell's first phase, so that all cells start together.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from report.blockmap import drawing
+from report.columns import Floats, Ints, Series
+from report.kv import steps
+from report.phases import host_memory
+from report.reduce import COLUMNS, keep_places, reduce
+from report.timeline import Timeline
+
+TAIL = 3_000_000_000  # shown after the last phase, to see the memory come back
+ITL_BINS = 60
+
+
+def picture(timeline: Timeline) -> dict[str, Any]:
+    """Everything drawn about one cell."""
+    start = timeline.start
+    end = max([timeline.last, *(w.end or 0 for w in timeline.phases.values())]) + TAIL
+    return {
+        "phases": [
+            [name, _s(window.begin, start), _s(timeline.window(name)[1], start)]  # type: ignore[index]
+            for name, window in timeline.phases.items()
+        ],
+        "memory": _memory(timeline, start, end),
+        "kv": _kv(timeline, start),
+        "load": _load(timeline, start, end),
+        "steps": _steps(timeline),
+        "blocks": drawing(timeline, start),
+        "requests": [
+            [r.id, *(_s(t, start) for t in (r.arrive, r.start, r.first, r.last))]
+            for r in timeline.requests
+        ],
+    }
+
+
+def _memory(timeline: Timeline, start: int, end: int) -> dict[str, Any]:
+    devices = timeline.seen.devices
+    total = timeline.seen.used() if devices else host_memory(timeline)
+    lines = {"total": _line(reduce(total, start, end), start)}
+    if len(devices) > 1:
+        for uuid, device in devices.items():
+            lines[uuid] = _line(reduce(device.memory.series("used"), start, end), start)
+    return {"kind": "device" if devices else "host", "lines": lines}
+
+
+def _line(series: Series, start: int) -> dict[str, list[float]]:
+    return {"t": _times(series.t, start), "v": series.v.tolist()}
+
+
+def _kv(timeline: Timeline, start: int) -> dict[str, Any] | None:
+    """Live and held slots, and the requests in flight, on shared points in time."""
+    found = steps(timeline)
+    if found is None:
+        return None
+    end = int(found.t[-1] + found.dt[-1])
+    keep = np.arange(len(found.t))
+    if len(keep) > 4 * COLUMNS:
+        kept = [
+            keep_places(found.t, values, int(found.t[0]), end, COLUMNS // 2)
+            for values in (found.live, found.reserved, found.running)
+        ]
+        keep = np.unique(np.concatenate(kept))
+    return {
+        "t": [*_times(found.t[keep], start), _s(end, start)],
+        "live": _last_again(found.live[keep]),
+        "held": _last_again(found.reserved[keep]),
+        "running": _last_again(found.running[keep]),
+        "waiting": _last_again(found.waiting[keep]),
+        "pool": int(found.pool.max()),
+        "bytes_per_slot": timeline.facts.get("bytes_per_slot"),
+    }
+
+
+def _load(timeline: Timeline, start: int, end: int) -> dict[str, Any]:
+    """Power and utilisation of each device."""
+    lines = {}
+    for uuid, device in timeline.seen.devices.items():
+        lines[uuid] = {
+            name: _line(reduce(device.load.series(name), start, end, COLUMNS // 4), start)
+            for name in ("power_w", "gpu_util")
+        }
+    return lines
+
+
+def _steps(timeline: Timeline) -> dict[str, Any] | None:
+    """How long engine steps with running requests took, as a histogram on a log scale."""
+    found = steps(timeline)
+    if found is None:
+        return None
+    took = found.dt[(found.running > 0) & (found.dt > 0)] / 1e9
+    if not len(took):
+        return None
+    edges = np.geomspace(took.min(), max(took.max(), took.min() * 1.01), ITL_BINS + 1)
+    counts, _ = np.histogram(took, edges)
+    p50, p90, p99 = np.percentile(took, (50, 90, 99))
+    return {
+        "edges": [float(f"{edge:.4g}") for edge in edges],
+        "counts": counts.tolist(),
+        "p50": float(p50),
+        "p90": float(p90),
+        "p99": float(p99),
+    }
+
+
+def _last_again(values: Floats) -> list[float | None]:
+    """The last value once more: it holds until the end of the run."""
+    shown: list[float | None] = [None if v != v else v for v in values.tolist()]
+    return [*shown, shown[-1]]
+
+
+def _times(t: Ints, start: int) -> list[float]:
+    shown: list[float] = np.round((t - start) / 1e9, 5).tolist()
+    return shown
+
+
+def _s(t: int | None, start: int) -> float | None:
+    return None if t is None else round((t - start) / 1e9, 5)

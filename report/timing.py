@@ -1,0 +1,108 @@
+"""Speed: throughput over tokens that were really generated, latencies, and energy.
+
+All requests are there when the run phase begins, so time to first token counts from then: it
+contains the waiting that a backend's concurrency saves or costs. Time per output token is the
+time from the first token to the last, over the tokens after the first.
+"""
+
+import numpy as np
+
+from report import result
+from report.sampled import DeviceTrace
+from report.timeline import Timeline
+from traces.records import Energy, Request
+
+SECOND = 1e9
+ENERGY_SLACK = 1_000_000_000  # a reading further than this from the edge is of something else
+
+
+def timing(timeline: Timeline) -> result.Timing | None:
+    """Summarise the run phase; None when it did not end."""
+    window = timeline.window("run")
+    if window is None or not timeline.finished("run") or not timeline.requests:
+        return None
+    begin, end = window
+    wall = (end - begin) / SECOND
+    output = sum(request.output_tokens for request in timeline.requests)
+    prompt = sum(request.prompt_tokens for request in timeline.requests)
+    joules = energy(timeline, begin, end)
+    return result.Timing(
+        wall=wall,
+        output_tokens_per_s=output / wall if wall else 0.0,
+        total_tokens_per_s=(output + prompt) / wall if wall else 0.0,
+        joules=joules,
+        joules_per_token=joules / output if joules is not None and output else None,
+        **_summary("ttft", first_token(timeline.requests)),
+        **_summary("tpot", per_token(timeline.requests)),
+    )
+
+
+def first_token(requests: list[Request]) -> list[float]:
+    """Seconds from arrival to the first token, of the requests where both are known."""
+    return [(r.first - r.arrive) / SECOND for r in requests if r.first is not None]
+
+
+def per_token(requests: list[Request]) -> list[float]:
+    """Seconds per token after the first, of the requests that have some."""
+    return [
+        (r.last - r.first) / SECOND / (r.output_tokens - 1)
+        for r in requests
+        if r.first is not None and r.last is not None and r.output_tokens > 1
+    ]
+
+
+def rows(timeline: Timeline) -> list[result.RequestRow]:
+    """One row for each request, its times in seconds from the begin of the run phase."""
+    window = timeline.window("run")
+    begin = window[0] if window else timeline.start
+
+    def since(t: int | None) -> float | None:
+        return None if t is None else (t - begin) / SECOND
+
+    return [
+        result.RequestRow(
+            id=request.id,
+            prompt_tokens=request.prompt_tokens,
+            output_tokens=request.output_tokens,
+            arrive=(request.arrive - begin) / SECOND,
+            start=since(request.start),
+            first=since(request.first),
+            last=since(request.last),
+            token_ids_sha256=request.token_ids_sha256,
+        )
+        for request in timeline.requests
+    ]
+
+
+def energy(timeline: Timeline, begin: int, end: int) -> float | None:
+    """Joules from the devices' own counters, read near both edges of the window."""
+    spent = [_spent(trace, begin, end) for trace in timeline.seen.devices.values()]
+    known = [joules for joules in spent if joules is not None]
+    return sum(known) if known and len(known) == len(spent) else None
+
+
+def _spent(trace: DeviceTrace, begin: int, end: int) -> float | None:
+    known = [reading for reading in trace.energy if reading.total_mj is not None]
+    first, last = _nearest(known, begin), _nearest(known, end)
+    if first is None or last is None or first is last:
+        return None
+    assert first.total_mj is not None
+    assert last.total_mj is not None
+    return (last.total_mj - first.total_mj) / 1000
+
+
+def _nearest(readings: list[Energy], t: int) -> Energy | None:
+    near = [reading for reading in readings if abs(reading.t - t) <= ENERGY_SLACK]
+    return min(near, key=lambda reading: abs(reading.t - t), default=None)
+
+
+def _summary(name: str, values: list[float]) -> dict[str, float | None]:
+    if not values:
+        return dict.fromkeys(f"{name}_{part}" for part in ("mean", "p50", "p90", "p99"))
+    p50, p90, p99 = np.percentile(values, (50, 90, 99))
+    return {
+        f"{name}_mean": float(np.mean(values)),
+        f"{name}_p50": float(p50),
+        f"{name}_p90": float(p90),
+        f"{name}_p99": float(p99),
+    }

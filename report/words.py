@@ -1,0 +1,169 @@
+"""How numbers and outcomes are written, the same in every output; and the sentences beside them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from report.result import Parity, Result
+from report.summary import Column
+
+DASH = "-"
+LONGEST = 400
+KIND = {
+    "dynamic": "grows with each request",
+    "static": "reserved at the maximum length",
+    "padded": "a padded batch",
+    "paged": "blocks handed out on demand",
+}
+
+
+def size(value: float | None) -> str:
+    """Bytes in binary units."""
+    if value is None:
+        return DASH
+    sign, value = ("-" if value < 0 else ""), abs(value)
+    power = next((power for power in (0, 1, 2) if value < 1000 * 1024**power), 3)
+    value /= 1024**power
+    digits = 0 if not power or value >= 100 else 1 if value >= 10 else 2
+    return f"{sign}{value:,.{digits}f} {('B', 'KiB', 'MiB', 'GiB')[power]}"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds, or milliseconds below one."""
+    if value is None:
+        return DASH
+    if value < 0.01:
+        return f"{value * 1e3:.2g} ms"
+    return (
+        f"{value * 1e3:.0f} ms"
+        if value < 1
+        else f"{value:.3g} s"
+        if value < 100
+        else f"{value:,.0f} s"
+    )
+
+
+def share(value: float | None) -> str:
+    """A share in percent."""
+    return DASH if value is None else f"{value:.1%}"
+
+
+def count(value: float | None) -> str:
+    """A count, or the mean of counts."""
+    if value is None:
+        return DASH
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.1f}"
+
+
+def rate(value: float | None) -> str:
+    """Tokens per second."""
+    return (
+        DASH if value is None else f"{value:,.0f} tok/s" if value >= 100 else f"{value:.3g} tok/s"
+    )
+
+
+def ratio(value: float | None) -> str:
+    """A ratio."""
+    return DASH if value is None else f"{value:.3g}x"
+
+
+def parity(found: Parity | None) -> str:
+    """Whether the tokens are the reference's, in few words."""
+    if found is None:
+        return DASH
+    if found.verdict == "n/a":
+        return f"n/a ({found.note})" if found.note else "n/a"
+    same = f"{found.identical}/{found.compared} identical"
+    if found.max_regret is not None:
+        same += f", regret at most {found.max_regret:.2g}"
+    return f"{found.verdict}: {same}"
+
+
+def divergence(found: Parity | None) -> str:
+    """Where the tokens first differ from the reference's; empty when they do not."""
+    if found is None or not found.first_divergence:
+        return ""
+    facts = ", ".join(f"{name} {value}" for name, value in found.first_divergence.items())
+    return f"first differs from {found.reference}: {facts}"
+
+
+def status(column: Column) -> str:
+    """The outcome, and of how many repeats."""
+    return (
+        column.status
+        if column.ok == column.repeats
+        else f"{column.status} ({column.ok}/{column.repeats} ok)"
+    )
+
+
+def number(value: float | None) -> str:
+    """One side of a check: exact where it is whole."""
+    if value is None:
+        return DASH
+    return f"{value:,.0f}" if value == int(value) else f"{value:.6g}"
+
+
+def flat(settings: Mapping[str, Any], under: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (name, value) lines, cut to a readable length."""
+    lines: list[tuple[str, str]] = []
+    for name, value in sorted(settings.items()):
+        if isinstance(value, Mapping):
+            lines += flat(value, f"{under}{name}.")
+        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            lines += flat({str(i): item for i, item in enumerate(value)}, f"{under}{name}.")
+        elif value is not None:
+            lines.append((f"{under}{name}", short(value)))
+    return lines
+
+
+def short(value: Any) -> str:
+    """A value as text, cut after what one cares to read."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters in all)"
+
+
+def notes(column: Column) -> list[str]:
+    """What else must be known about a backend: why it failed, what is doubtful."""
+    label, said = column.label, []
+    if column.ok < column.repeats:
+        said.append(f"{label}: {column.status}: {column.reason or 'no reason given'}")
+    if column.truncated:
+        said.append(f"{label}: ran fewer requests: {column.truncated}")
+    if diverged := divergence(column.parity):
+        said.append(f"{label}: {diverged}")
+    for check in column.failed_checks:
+        both = f"{number(check.ours)} against {number(check.theirs)}"
+        said.append(f"{label}: check failed: {check.name}: {both}")
+    return said + [f"{label}: doubtful: {doubt}" for doubt in column.suspect]
+
+
+def sentences(result: Result, columns: list[Column]) -> list[str]:
+    """What a newcomer needs to read the table, said only where it is true of this run."""
+    said = [_same(result)]
+    if paged := next(
+        (c for c in columns if c.layout == "paged" and c.values.get("pool_bytes")), None
+    ):
+        said.append(
+            f"The KV pool of {paged.label} ({size(paged.values['pool_bytes'])}) is a setting: it "
+            "is taken at the start whatever the load, so its memory in use is not its need. What "
+            "the requests needed is under 'KV held'."
+        )
+    said.append(
+        "Memory efficiency is the share of held KV slots with a live token in them, averaged over "
+        "the time of the run; the rest is reserved for later, past a request's end, or padding."
+    )
+    return said
+
+
+def _same(result: Result) -> str:
+    load = result.workload
+    same = "the same token ids" if result.model.same_weights else "the same lengths"
+    weights = (
+        "weights" if result.model.same_weights else "model shape (each with its own random weights)"
+    )
+    return (
+        f"Every backend got {same} for {count(load.requests)} request"
+        f"{'s' if load.requests != 1 else ''} ({load.prompt_tokens:,} prompt and "
+        f"{load.output_tokens:,} output tokens), the same {weights} and {result.dtype}, greedily, "
+        "each in a fresh process."
+    )

@@ -1,0 +1,80 @@
+"""The devices to watch are those that the measured program sees."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from monitor.devices import choose
+from traces.errors import Problem
+
+
+@dataclass
+class Gpu:
+    uuid: str
+    index: int
+    instances: list["Gpu"] = field(default_factory=list)
+
+
+MIGS = [Gpu("MIG-1111", 2), Gpu("MIG-2222", 2)]
+GPUS = [Gpu("GPU-aa11", 0), Gpu("GPU-aa22", 1), Gpu("GPU-bb33", 2, MIGS)]
+
+
+def visible(text):
+    found, why = choose(GPUS, None, text)
+    return [gpu.uuid for gpu in found], why
+
+
+@pytest.mark.parametrize(
+    ("text", "uuids"),
+    [
+        ("0", ["GPU-aa11"]),
+        ("1,0", ["GPU-aa22", "GPU-aa11"]),
+        (" 1 , 0 ", ["GPU-aa22", "GPU-aa11"]),
+        ("GPU-aa22", ["GPU-aa22"]),
+        ("GPU-aa1", ["GPU-aa11"]),
+        ("GPU-aa11,1", ["GPU-aa11", "GPU-aa22"]),
+        ("MIG-2222", ["MIG-2222"]),
+        ("2", ["MIG-1111", "MIG-2222"]),
+        ("GPU-bb33", ["MIG-1111", "MIG-2222"]),
+        ("0,0", ["GPU-aa11"]),
+    ],
+)
+def test_visible_devices_by_index_uuid_and_instance(text, uuids):
+    assert visible(text) == (uuids, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "uuids", "word"),
+    [
+        ("0,7,1", ["GPU-aa11"], "'7'"),
+        ("0,-1,1", ["GPU-aa11"], "'-1'"),
+        ("GPU-aa", [], "'GPU-aa'"),
+        ("", [], "empty"),
+        ("gpu0", [], "'gpu0'"),
+    ],
+)
+def test_what_follows_an_invalid_entry_is_invisible_and_said(text, uuids, word):
+    found, why = visible(text)
+    assert found == uuids
+    assert word in why
+
+
+def test_all_devices_when_nothing_is_said_and_instances_stand_for_their_gpu():
+    found, why = choose(GPUS, None, None)
+    assert [gpu.uuid for gpu in found] == ["GPU-aa11", "GPU-aa22", "MIG-1111", "MIG-2222"]
+    assert why is None
+
+
+def test_the_users_own_list_wins_over_the_variable():
+    found, _ = choose(GPUS, [1, "GPU-aa11"], "2")
+    assert [gpu.uuid for gpu in found] == ["GPU-aa22", "GPU-aa11"]
+
+
+def test_a_device_asked_for_by_name_must_exist():
+    with pytest.raises(Problem, match=r"no GPU 9.*0 \(GPU-aa11\)"):
+        choose(GPUS, [9], None)
+
+
+def test_an_old_mig_name_is_refused_with_the_remedy():
+    with pytest.raises(Problem, match="nvidia-smi -L"):
+        visible("MIG-GPU-bb33/1/0")

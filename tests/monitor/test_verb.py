@@ -1,0 +1,212 @@
+"""`pagedbench monitor`, as a user runs it, above the driver's double."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from xml.etree import ElementTree
+
+import pytest
+
+from report import watched
+from tests.monitor.double import GIB, ROOT, A, B
+from traces.reader import read
+from traces.records import End, Header, Host, Mark, Sample
+
+GPU = f"gpu {A} H100 {80 * GIB} {GIB} 0"
+SPIKY = f"spike {A} {GIB} 100000 50000"
+ALLOCATE = "import time; x = b'x' * (64 << 20); time.sleep(1.3)"
+
+
+class Watch:
+    """The verb running: its folder, what it printed, its exit code."""
+
+    def __init__(self, folder, driver, *options, command=()):
+        self.folder = folder / "watch"
+        argv = ["--out", str(self.folder), *options, *(["--", *command] if command else [])]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "orchestrator", "monitor", *argv],
+            cwd=ROOT,
+            env={**os.environ, **driver.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def end(self, patience=30):
+        self.out, self.err = self.process.communicate(timeout=patience)
+        return self.process.returncode
+
+    @property
+    def summary(self):
+        return json.loads((self.folder / "summary.json").read_text())
+
+    def of(self, kind):
+        """The records of this kind that are on disk; none while the header is not."""
+        trace = self.folder / "samples.jsonl"
+        found = list(read(trace)) if trace.exists() and trace.stat().st_size else []
+        return [record for record in found if isinstance(record, kind)]
+
+    def until(self, kind, patience=10):
+        end = time.monotonic() + patience
+        while not self.of(kind):
+            assert time.monotonic() < end, self.process.poll()
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def monitor(driver, tmp_path):
+    def monitor(*options, command=()):
+        return Watch(tmp_path, driver, *options, command=command)
+
+    return monitor
+
+
+def python(code):
+    return (sys.executable, "-c", code)
+
+
+def test_a_command_leaves_trace_summary_and_timeline_and_its_exit_code(monitor, driver):
+    driver.write(GPU, SPIKY, f"energy {A} 0 200000")
+    seen = monitor(command=python(ALLOCATE + "; print('hello'); raise SystemExit(7)"))
+    assert seen.end() == 7
+    assert seen.out == "hello\n"
+    assert "most memory used: 2.00 GiB of 80.0 GiB" in seen.err
+    (device,) = seen.summary["devices"]
+    assert (device["uuid"], device["used_peak"]) == (A, 2 * GIB)
+    assert device["joules"] == pytest.approx(200 * seen.summary["seconds"], rel=0.3)
+    assert seen.summary["tree"]["rss_peak"] > 64 << 20
+    assert seen.summary["tree"]["pss_peak"] > 64 << 20
+    assert seen.summary["kernel"]["max_rss_of_one"] > 64 << 20
+    assert 0.4 < seen.summary["seconds"] < 5
+    picture = ElementTree.parse(seen.folder / "timeline.svg").getroot()
+    words = [element.text for element in picture.iter() if element.tag.endswith("}text")]
+    assert {"Device memory used", "Process tree", "RSS", "PSS"} <= set(words)
+
+
+def test_the_trace_holds_what_was_there_before_and_after(monitor):
+    seen = monitor("--interval", "5ms", command=python("import time; time.sleep(0.3)"))
+    assert seen.end() == 0
+    begin, end = seen.of(Mark)
+    times = [sample.t for sample in seen.of(Sample)]
+    assert sum(t < begin.t for t in times) > 20
+    assert sum(t > end.t for t in times) > 20
+    assert isinstance(list(read(seen.folder / "samples.jsonl"))[-1], End)
+
+
+def test_a_signal_that_killed_the_command_is_said_as_shells_do(monitor):
+    assert monitor(command=("sh", "-c", "kill -9 $$")).end() == 128 + signal.SIGKILL
+
+
+def test_json_gives_the_records_to_a_pipe_and_the_commands_output_elsewhere(monitor):
+    seen = monitor("--json", "--quiet", command=("sh", "-c", "echo hello; sleep 0.3"))
+    assert seen.end() == 0
+    assert seen.err == "hello\n"
+    assert seen.out == (seen.folder / "samples.jsonl").read_text()
+    kinds = [json.loads(line)["k"] for line in seen.out.splitlines()]
+    assert kinds[0] == "header"
+    assert kinds[-1] == "end"
+    assert {"device", "sample", "load", "host", "mark"} <= set(kinds)
+
+
+def test_a_reader_that_goes_away_does_not_disturb_the_command(monitor):
+    seen = monitor("--json", "--quiet", command=("sh", "-c", "sleep 0.7; exit 5"))
+    seen.process.stdout.readline()
+    seen.process.stdout.close()
+    seen.process.stdout = None
+    assert seen.end() == 5
+    assert seen.summary["exit_code"] == 5
+
+
+def test_duration_ends_a_command_and_says_so(monitor):
+    seen = monitor("--duration", "500ms", command=("sleep", "60"))
+    assert seen.end() == 124
+    assert "ended after 0.5 s" in seen.err
+    assert seen.summary["seconds"] == pytest.approx(0.5, abs=0.4)
+
+
+def test_a_process_of_others_is_followed_until_it_ends(monitor):
+    other = subprocess.Popen(["sleep", "60"])
+    seen = monitor("--pid", str(other.pid))
+    seen.until(Mark)
+    time.sleep(0.3)
+    other.kill()
+    other.wait()
+    assert seen.end() == 0
+    assert any(host.rss for host in seen.of(Host))
+    assert seen.summary["pid"] == other.pid
+
+
+def test_the_gpus_alone_are_watched_for_a_while(monitor, driver):
+    driver.write(GPU, f"gpu {B} H200 {141 * GIB} 0 0")
+    seen = monitor("--gpu", "1", "--duration", "300ms")
+    assert seen.end() == 0
+    assert [device["uuid"] for device in seen.summary["devices"]] == [B]
+
+
+def test_ctrl_c_ends_a_watch_without_a_command_in_order(monitor):
+    seen = monitor()
+    seen.until(Mark)
+    os.killpg(seen.process.pid, signal.SIGINT)
+    assert seen.end() == 0
+    assert seen.summary["sampler"]["ticks"] > 10
+
+
+def test_ctrl_c_reaches_the_command_and_we_wait_for_it(monitor):
+    code = "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: raise SystemExit(3)"
+    seen = monitor(command=python(code))
+    seen.until(Mark)
+    time.sleep(0.5)
+    os.killpg(seen.process.pid, signal.SIGINT)
+    assert seen.end() == 3
+    assert seen.summary["exit_code"] == 3
+
+
+def test_sigterm_ends_the_command_too(monitor):
+    seen = monitor(command=("sleep", "60"))
+    seen.until(Mark)
+    seen.process.terminate()
+    assert seen.end() == 128 + signal.SIGTERM
+    assert seen.of(End)
+
+
+def test_a_sampler_that_dies_does_not_take_the_command_with_it(monitor, driver):
+    seen = monitor(command=("sh", "-c", "sleep 1.5"))
+    seen.until(Mark)
+    (header,) = seen.of(Header)
+    os.kill(header.pid, signal.SIGKILL)
+    assert seen.end() == 4
+    assert "the sampler died" in seen.err
+    assert "did not end in order" in seen.err
+    assert seen.summary["exit_code"] == 0
+
+
+def test_numbers_come_from_the_trace_alone(monitor):
+    seen = monitor(command=("sleep", "0.2"))
+    seen.end()
+    before = seen.summary
+    for name in ("summary.json", "summary.md", "timeline.svg"):
+        (seen.folder / name).unlink()
+    assert watched.write(seen.folder) == before == seen.summary
+
+
+@pytest.mark.parametrize(
+    ("options", "command", "words"),
+    [
+        (["--interval", "5"], (), "duration '5'"),
+        (["--interval", "1us"], (), "interval_s = 1e-06: must lie between 1 ms and 1 h"),
+        (["--pid", "4190000"], (), "no process 4190000"),
+        (["--pid", "1"], ("true",), "give one of them"),
+        (["--gpu", "7"], ("true",), "no GPU 7 on this machine; there is: 0"),
+        ([], ("no-such-command",), "no command 'no-such-command'"),
+        (["--out", "/"], ("true",), "exists already"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(monitor, options, command, words):
+    seen = monitor(*options, command=command)
+    assert seen.end() == 2
+    assert words in seen.err
+    assert len(seen.err.strip().splitlines()) == 1

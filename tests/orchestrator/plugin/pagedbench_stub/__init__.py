@@ -1,0 +1,1 @@
+"""A package that adds backends to pagedbench, as anybody's could. It generates nothing real."""

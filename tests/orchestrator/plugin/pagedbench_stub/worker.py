@@ -1,0 +1,92 @@
+"""The worker: echoes the prompt's ids, one a step, and does at its third step what it is told."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from traces import clock
+from traces.errors import Problem
+from traces.job import Job, Prompt
+from workers.backend import Recorder
+
+SLEEP = "import time; time.sleep(600)"
+STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
+LEAVE = {
+    "stubborn": {},
+    "session": {"start_new_session": True},
+    "group": {"process_group": 0},
+}
+
+
+class Worker:
+    """Options: `step_s` seconds a step; `say` on stdout; `leave` a process behind that ignores
+    SIGTERM, in another session or group; `hold` still while that file exists; `act` badly.
+    """
+
+    def __init__(self, job: Job, recorder: Recorder) -> None:
+        self.options = job.options
+        self.recorder = recorder
+        self.steps = 0
+
+    def import_engine(self) -> None:
+        print(self.options.get("say", "importing nothing"), flush=True)
+
+    def load(self) -> None:
+        self.recorder.facts({"bytes_per_slot": 64, "kv_layout": "dynamic"})
+
+    def batch_size(self, prompts: list[Prompt]) -> int:
+        return 1
+
+    def generate(self, prompts: list[Prompt]) -> None:
+        for prompt in prompts:
+            start, first = clock.now(), None
+            for step in range(prompt.output_tokens):
+                live = len(prompt.prompt_ids) + step
+                self.recorder.kv(clock.now(), live, live, running=1)
+                time.sleep(self.options.get("step_s", 0.001))
+                first = first or clock.now()
+                self._misbehave(prompt)
+            ids = (prompt.prompt_ids * prompt.output_tokens)[: prompt.output_tokens]
+            self.recorder.request(prompt, ids, start, first, clock.now())
+
+    def memory(self, where: str) -> None:
+        self.recorder.alloc(where)
+
+    def facts(self) -> dict[str, Any]:
+        return {"environment": sorted(os.environ)}
+
+    def close(self) -> None:
+        print("closed", flush=True)
+
+    def _misbehave(self, prompt: Prompt) -> None:
+        if prompt.id.startswith("warmup"):
+            return
+        self.steps += 1
+        if self.steps != 3:
+            return
+        if leave := self.options.get("leave"):
+            subprocess.Popen([sys.executable, "-c", STUBBORN], **LEAVE[leave])
+        while "hold" in self.options and Path(self.options["hold"]).exists():
+            self.recorder.kv(clock.now(), 1, 1, running=1)
+            time.sleep(0.01)
+        self._act(self.options.get("act"))
+
+    def _act(self, what: str | None) -> None:
+        if what:
+            print(f"about to: {what}", flush=True)
+        if what == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if what == "exit":
+            os._exit(7)
+        if what == "memory":
+            raise MemoryError
+        if what == "cuda":
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20 MiB\nand a second line")
+        if what == "error":
+            raise ValueError("a bug of the engine's")
+        if what == "usage":
+            raise Problem("the engine does not do that: ask for something else")

@@ -1,0 +1,83 @@
+"""The ledger closes, or says by how much it does not."""
+
+from typing import Any
+
+from report.ledger import ledger
+from report.merge import merge
+from report.sampled import sampled
+from tests.report.folder import MIB, at, phase, sample, step
+from traces.records import Alloc, Facts, Phase, Record
+
+
+def gpu(peak_mib: int = 2000, **facts: Any) -> Any:
+    """A GPU cell: 1000 MiB of pool, 500 of weights, 200 context, 60 graphs (40 in the allocator).
+
+    The allocator's peaks are 1600 allocated and 1700 reserved, so activations 100 and, less the
+    graphs' 40, slack 60. Used above the baseline of 10: 1900 + 20 of the driver for the graphs.
+    """
+    known = {
+        "kv_layout": "paged", "block_size": 16, "bytes_per_slot": MIB, "pool_bytes": 1000 * MIB,
+        "weights_bytes": 500 * MIB, "context_bytes": 200 * MIB, "graph_bytes": 60 * MIB,
+        "graph_pool_bytes": 40 * MIB, **facts,
+    }  # fmt: skip
+    records: list[Record] = [
+        *phase("import", 0, 10),
+        Phase(t=at(20), name="run", edge="begin"),
+        step(20, 5, 16, pool_slots=1000),
+        Phase(t=at(90), name="run", edge="end"),
+        Alloc(
+            t=at(91), where="run.end", allocated=1500 * MIB, reserved=1700 * MIB, inactive_split=0,
+            peak_allocated=1600 * MIB, peak_reserved=1700 * MIB,
+        ),
+        Facts(t=at(92), values={name: v for name, v in known.items() if v is not None}),
+    ]  # fmt: skip
+    seen = sampled([sample(0, 10), sample(30, 500), sample(50, peak_mib), sample(60, 900)])
+    return ledger(merge(records, seen), 10 * MIB)
+
+
+def lines(found: Any) -> dict[str, int | None]:
+    """Line sizes in MiB."""
+    return {line.name: line.bytes and line.bytes // MIB for line in found.lines}
+
+
+def test_gpu_ledger_by_hand():
+    found = gpu(1930)
+    assert lines(found) == {
+        "context": 200, "weights": 500, "KV": 1000, "activations": 100, "allocator slack": 60,
+        "CUDA graphs": 60,
+    }  # fmt: skip
+    assert found.total == 1920 * MIB
+    assert found.residual == 0
+    assert not found.flagged
+    assert found.baseline == 10 * MIB
+
+
+def test_two_percent_unexplained_is_flagged():
+    assert not gpu(1930 + 38).flagged
+    assert gpu(1930 + 41).flagged
+    assert gpu(1930 - 41).flagged
+
+
+def test_what_is_not_known_stays_null_and_falls_to_the_residual():
+    found = gpu(1930, context_bytes=None)
+    assert lines(found)["context"] is None
+    assert next(line for line in found.lines if line.name == "context").how == "n/a"
+    assert found.residual == 200 * MIB
+
+
+def test_lines_and_residual_always_add_up():
+    for facts in ({}, {"weights_bytes": None}, {"graph_pool_bytes": None}):
+        found = gpu(1500, **facts)
+        assert sum(line.bytes or 0 for line in found.lines) + found.residual == found.total
+
+
+def test_a_peak_between_others_is_found_and_nulls_are_passed_over():
+    records: list[Record] = [Phase(t=at(0), name="run", edge="begin"), step(1, 1, 1)]
+    seen = sampled([sample(0, 1), sample(1, None), sample(2, 99), sample(3, 3)])
+    found: Any = ledger(merge([*records, step(4, 1, 1)], seen), None)
+    assert found.total == 98 * MIB
+
+
+def test_nobody_watched():
+    assert ledger(merge([Phase(t=at(0), name="run", edge="begin")]), None) is None
+    assert ledger(merge([]), None) is None

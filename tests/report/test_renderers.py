@@ -1,0 +1,140 @@
+"""The terminal table, report.md, the trace for Perfetto and the figures: what they must say."""
+
+import gzip
+import io
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from report import figures, markdown, perfetto, summary, table, words
+from report.build import Run, build
+from report.result import Parity, Result
+from tests.report import simulate
+from tests.report.folder import Folder, meta
+
+NASTY = "</script><script>alert(1)</script> [red]x[/red] `a|b` *c*"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    made = simulate.run_folder(Folder(tmp_path_factory.mktemp("run")), gpu=True)
+    failed = made.path / "cells" / "hf-paged.r0"
+    failed.mkdir()
+    made.about(failed, "hf-paged", status="oom", reason=NASTY, log_tail=["first", "the last line"])
+    return made.path
+
+
+@pytest.fixture(scope="module")
+def result(folder) -> Result:
+    return build(folder, meta(device="cuda"))
+
+
+def printed(result: Result, width: int = 120) -> str:
+    out = io.StringIO()
+    table.render(result, Console(file=out, width=width, color_system=None))
+    return out.getvalue()
+
+
+def row(text: str, title: str) -> list[str]:
+    return next(line for line in text.splitlines() if title in line).split()
+
+
+def test_the_table_has_the_numbers_of_the_result(result):
+    text = printed(result)
+    labels = ["hf-sequential", "hf-static", "hf-batched", "hf-paged", "vllm"]
+    assert row(text, "hf-sequential  ") == labels
+    efficiency = {cell.label: cell.kv and cell.kv.efficiency for cell in result.cells}
+    shown = row(text, "memory efficiency")[2:]
+    assert shown == [words.share(efficiency[label]) for label in labels]
+    assert row(text, "output tokens")[2:] == ["642", "642", "642", "-", "642"]
+
+
+def test_a_failed_backend_is_a_row_with_its_last_lines(result):
+    text = printed(result)
+    assert "oom (0/1 ok)" in text
+    assert "the last line" in text
+    assert NASTY in text.replace("\n ", " ")  # rich markup in it stays text
+
+
+def test_a_narrow_terminal_gets_several_tables(result):
+    text = printed(result, width=70)
+    assert text.count("memory efficiency") == 3
+    assert max(map(len, text.splitlines())) <= 70
+
+
+def test_the_sentences_say_that_the_pool_is_a_setting(result):
+    said = " ".join(words.sentences(result, summary.columns(result)))
+    assert "setting" in said
+    assert "same token ids" in said
+    different = msgspec.structs.replace(
+        result, model=msgspec.structs.replace(result.model, same_weights=False)
+    )
+    assert "same token ids" not in words.sentences(different, [])[0]
+
+
+def test_divergence_is_shown(result):
+    parity = Parity(
+        verdict="pass", method="regret", reference="hf-sequential", identical=3, compared=4,
+        first_divergence={"request": "r1", "position": 17}, max_regret=0.12, mean_regret=0.001,
+    )  # fmt: skip
+    cells = [msgspec.structs.replace(cell, parity=parity) for cell in result.cells]
+    text = printed(msgspec.structs.replace(result, cells=cells), width=200)
+    assert "first differs from hf-sequential: request r1, position 17" in text
+
+
+def test_markdown_shows_outside_text_as_text(result):
+    text = markdown.render(result)
+    assert "<script>" not in text
+    assert markdown.text(NASTY) in text
+    assert "    the last line" in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    widths = {line.replace("\\|", "").count("|") for line in tables[:3]}
+    assert len(widths) == 1
+
+
+@pytest.mark.parametrize(
+    ("write", "value", "text"),
+    [
+        (words.size, 0, "0 B"),
+        (words.size, 1023, "1.00 KiB"),
+        (words.size, 999, "999 B"),
+        (words.size, 45 * 2**20, "45.0 MiB"),
+        (words.size, -5 * 2**30, "-5.00 GiB"),
+        (words.size, None, "-"),
+        (words.seconds, 0.0042, "4.2 ms"),
+        (words.seconds, 12.345, "12.3 s"),
+        (words.share, 0.9634, "96.3%"),
+        (words.count, 2048.0, "2,048"),
+        (words.count, 1.5, "1.5"),
+        (words.rate, 9876.5, "9,876 tok/s"),
+    ],
+)
+def test_numbers_are_written_for_people(write, value, text):
+    assert write(value) == text
+
+
+def test_perfetto_trace_is_whole_and_in_microseconds(folder):
+    with gzip.open(perfetto.write(folder, Run(folder)), "rt") as stream:
+        events = json.load(stream)["traceEvents"]
+    names = {event["args"]["name"] for event in events if event["name"] == "process_name"}
+    assert names == {f"{name}.r0" for name in ("hf-sequential", "hf-static", "hf-batched", "vllm")}
+    run = next(e for e in events if e["name"] == "run" and e["ph"] == "X")
+    assert run["ts"] == simulate.BEGIN * 1e3
+    begun = [e for e in events if e["ph"] == "b"]
+    ended = [e for e in events if e["ph"] == "e"]
+    assert len(begun) == len(ended) > 0
+    assert any(e["ph"] == "C" and "live_tokens" in e["args"] for e in events)
+
+
+def test_figures_are_svg_and_the_same_every_time(folder, result, tmp_path):
+    pytest.importorskip("matplotlib")
+    first = figures.render(result, folder, tmp_path / "a")
+    second = figures.render(result, folder, tmp_path / "b")
+    assert [path.name for path in first] == ["waste.svg", "memory.svg"]
+    for one, two in zip(first, second, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+        assert ElementTree.parse(one).getroot().tag.endswith("svg")
