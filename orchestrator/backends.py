@@ -33,7 +33,9 @@ class Option:
         if self.least is not None and value < self.least:
             raise Problem(f"{where}: {name} = {value!r} must be at least {self.least}")
         if self.choices and value not in self.choices:
-            raise Problem(f"{where}: {name} = {value!r} is none of {', '.join(map(str, self.choices))}")
+            raise Problem(
+                f"{where}: {name} = {value!r} is none of {', '.join(map(str, self.choices))}"
+            )
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ class Backend:
         """Raise Problem at the first option that is unknown or out of range."""
         for name, value in options.items():
             if name not in self.options:
-                raise Problem(f"{where}: {self.name} has no option {name!r}{nearest(name, self.options)}")
+                raise Problem(
+                    f"{where}: {self.name} has no option {name!r}{nearest(name, self.options)}"
+                )
             self.options[name].check(name, value, where)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator import environment
 from orchestrator.sampler import Sampler
+from orchestrator.stopping import undisturbed
 from orchestrator.supervise import Child
 
 CLEAN_WAIT_S = 20.0
@@ -25,7 +26,7 @@ class Outcome:
     """How a cell ended, as cell.json holds it."""
 
     status: str = "interrupted"
-    reason: str = ""
+    reason: str = "stopped by the user"
     truncated: str = ""
     log_tail: list[str] = field(default_factory=list)
     suspect: list[str] = field(default_factory=list)
@@ -35,19 +36,19 @@ class Outcome:
 
 
 def run(
-    name: str, config: dict[str, Any], folder: Path, sampler: Sampler, timeout_s: float,
-    watch: Watch, interpreter: str | None = None,
-) -> Outcome:  # fmt: skip
-    """Run one cell to its end. KeyboardInterrupt passes through, after the worker is gone.
+    outcome: Outcome, name: str, config: dict[str, Any], folder: Path, sampler: Sampler,
+    timeout_s: float, watch: Watch, interpreter: str | None = None,
+) -> None:  # fmt: skip
+    """Run one cell to its end, and fill in the outcome.
 
-    `watch(kind, fields)` is told of phases, progress and memory, for showing.
+    KeyboardInterrupt passes through, after the worker is gone. `watch(kind, fields)` is told of
+    phases, progress and memory, for showing.
     """
-    outcome = Outcome()
     begun = time.monotonic()
     clean, outcome.certificate["before"] = certificate(sampler, config["clean_used"])
     if not clean:
         outcome.status, outcome.reason = "unclean", _why_unclean(outcome.certificate["before"])
-        return outcome
+        return
     used = [device["used"] for device in outcome.certificate["before"]["devices"]]
     job = {k: v for k, v in config.items() if k != "clean_used"}
     job["baseline_used"] = sum(used) if used and None not in used else None
@@ -59,18 +60,25 @@ def run(
     try:
         _follow(worker, name, sampler, begun + timeout_s, outcome, watch)
     finally:
-        left = worker.stop() if outcome.status == "ok" else worker.kill()
+        with undisturbed():
+            _end(worker, outcome)
         sampler.mark(name, "after", "begin", None)
-        if left:
-            outcome.status, outcome.reason = "unclean", f"processes {left} would not end"
-        outcome.log_tail = [] if outcome.status == "ok" else worker.tail()
         outcome.seconds = time.monotonic() - begun
     clean, outcome.certificate["after"] = certificate(sampler, config["clean_used"])
     if not clean:
-        outcome.suspect.append("device not clean afterwards: " + _why_unclean(outcome.certificate["after"]))
+        outcome.suspect.append(
+            "device not clean afterwards: " + _why_unclean(outcome.certificate["after"])
+        )
     if not sampler.alive and outcome.status == "ok":
         outcome.status, outcome.reason = "unsampled", f"the sampler died ({sampler.failure()})"
-    return outcome
+
+
+def _end(worker: Child, outcome: Outcome) -> None:
+    """Make sure that the worker is gone, and keep what it said last."""
+    left = worker.stop() if outcome.status == "ok" else worker.kill()
+    if left:
+        outcome.status, outcome.reason = "unclean", f"processes {left} would not end"
+    outcome.log_tail = [] if outcome.status == "ok" else worker.tail()
 
 
 def _follow(
@@ -105,7 +113,7 @@ def _heard(
     elif kind == "progress":
         watch("progress", message)
     elif kind == "done":
-        outcome.status, outcome.truncated = "ok", message["truncated"]
+        outcome.status, outcome.reason, outcome.truncated = "ok", "", message["truncated"]
         return True
     elif kind == "failed":
         outcome.status = message["status"]

@@ -36,11 +36,7 @@ def for_worker(*, online: bool = False) -> dict[str, str]:
 
     Secrets pass only to the process that downloads; network settings likewise.
     """
-    passed = {
-        name: value
-        for name, value in os.environ.items()
-        if online or _passes(name)
-    }
+    passed = {name: value for name, value in os.environ.items() if online or _passes(name)}
     return {**passed, **_FIXED, **({} if online else {"HF_HUB_OFFLINE": "1"})}
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from orchestrator import backends, cell, environment, models
+from orchestrator import backends, cell, environment, feasible, models
 from orchestrator.plan import Cell, cells
 from orchestrator.sampler import Sampler
+from orchestrator.stopping import undisturbed
 from orchestrator.store import Folder
 from orchestrator.suite import Suite
 from orchestrator.supervise import Child
@@ -42,6 +43,7 @@ class Run:
         self.show("plan", {"cells": [c.name for c in todo], "folder": str(self.folder.path)})
         self.folder.write("suite.json", self.suite)
         prepared = self._prepare()
+        interrupted = False
         try:
             self._start_sampler()
             self._set_meta(prepared)
@@ -51,13 +53,13 @@ class Run:
             self._judge(prepared)
         except KeyboardInterrupt:
             self.show("interrupted", {})
-            self.meta["interrupted"] = True
+            interrupted = True
         finally:
-            self._stop_sampler()
+            with undisturbed():
+                self._stop_sampler()
         if not self.meta:
             raise KeyboardInterrupt
-        complete = not self.meta.pop("interrupted", False) and all(map(self._done, cells(self.suite)))
-        result = self._save(complete)
+        result = self._save(not interrupted and all(map(self._done, cells(self.suite))))
         self.folder.point_latest()
         return result
 
@@ -136,7 +138,9 @@ class Run:
         self.sampler = sampler
         if not self._clean_used:
             state = sampler.state() or {"devices": []}
-            self._clean_used = {d["uuid"]: d["used"] for d in state["devices"] if d["used"] is not None}
+            self._clean_used = {
+                d["uuid"]: d["used"] for d in state["devices"] if d["used"] is not None
+            }
         return sampler
 
     def _stop_sampler(self) -> None:
@@ -146,7 +150,9 @@ class Run:
     def _set_meta(self, prepared: dict[str, Any]) -> None:
         assert self.sampler is not None
         source, shape = prepared["source"], prepared["model"]
-        sizes = {k: shape[k] for k in ("layers", "kv_heads", "head_dim", "vocab_size", "max_position")}
+        sizes = {
+            k: shape[k] for k in ("layers", "kv_heads", "head_dim", "vocab_size", "max_position")
+        }
         self.meta = {
             "suite": msgspec.to_builtins(self.suite),
             "model": {
@@ -159,6 +165,7 @@ class Run:
             "environment": environment.describe(self.sampler.devices),
             "volatile": {"begun": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
         }  # fmt: skip
+        feasible.check(self.suite, shape, prepared["max_length"], self.meta["device"])
         self.show("meta", self.meta)
 
     def _one(self, planned: Cell, prepared: dict[str, Any]) -> None:
@@ -168,14 +175,15 @@ class Run:
         assert self.sampler is not None
         folder = self.folder.cell(planned.name)
         self.show("cell", {"name": planned.name, "sampler": self.sampler})
-        outcome = cell.Outcome(reason="stopped by the user")
+        outcome = cell.Outcome()
         try:
-            outcome = cell.run(
-                planned.name, self._job(planned, prepared, folder), folder, self.sampler,
+            cell.run(
+                outcome, planned.name, self._job(planned, prepared, folder), folder, self.sampler,
                 duration.parse(self.suite.timeout), self.show, planned.entry.python,
             )  # fmt: skip
         finally:
-            self._write_cell(planned, prepared, folder, outcome)
+            with undisturbed():
+                self._write_cell(planned, prepared, folder, outcome)
             self.show("ended", {"name": planned.name, "outcome": outcome})
 
     def _job(self, planned: Cell, prepared: dict[str, Any], folder: Path) -> dict[str, Any]:

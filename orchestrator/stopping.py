@@ -26,12 +26,21 @@ def in_order() -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Hold such signals back until the end: for cleaning up."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKED)
+    """Hold such signals back until the end: for cleaning up.
+
+    By handlers, not by a mask: any other thread would take a masked signal for us, and children
+    would be born with the mask.
+    """
+    came: list[int] = []
+    heard = [number for number in ASKED if signal.getsignal(number) != signal.SIG_IGN]
+    before = {n: signal.signal(n, lambda number, _: came.append(number)) for n in heard}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

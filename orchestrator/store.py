@@ -4,7 +4,6 @@ A run's folder says what was asked (suite.json), holds every trace, and after ev
 result.json that is whole: it is written beside and renamed into place.
 """
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,10 +66,12 @@ class Folder:
         unfinished = path.with_name(f".{path.name}.unfinished")
         try:
             unfinished.write_bytes(raw)
-            os.replace(unfinished, path)
+            unfinished.replace(path)
         except OSError as error:
             unfinished.unlink(missing_ok=True)
-            raise Problem(f"{path}: cannot be written ({error.strerror}): free some space") from None
+            raise Problem(
+                f"{path}: cannot be written ({error.strerror}): free some space"
+            ) from None
 
     def point_latest(self) -> None:
         """Let `latest` beside this folder point at it, where links can be made."""

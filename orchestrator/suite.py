@@ -18,7 +18,16 @@ from traces import duration, workload
 from traces.errors import Problem
 
 HERE = Path(__file__).parent / "suites"
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+}
 
 
 class Entry(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -24,7 +24,6 @@ from multiprocess.connection import wait
 
 from traces import control
 
-MARK = "PAGEDBENCH_MARK"
 ASK_S, TERM_S, KILL_S = 10.0, 5.0, 5.0
 TAIL_LINES, TAIL_BYTES = 12, 8192
 
@@ -48,7 +47,7 @@ class Child:
         )
         resource_tracker.ensure_running()  # ours, not the child's: it must not carry its mark
         _spawn.set_executable(interpreter or sys.executable)
-        with _environment({**environment, MARK: self.mark}), _no_main(), _path(interpreter):
+        with _environment({**environment, control.MARK: self.mark}), _no_main(), _path(interpreter):
             self._process.start()
         theirs.close()
         self.pid: int = self._process.pid
@@ -70,10 +69,8 @@ class Child:
 
     def send(self, kind: str, **fields: Any) -> None:
         """Send an order; a child that is gone is noticed by `alive`, not here."""
-        try:
+        with suppress(OSError, ValueError):
             self._pipe.send({"kind": kind, **fields})
-        except (OSError, ValueError):
-            pass
 
     @property
     def alive(self) -> bool:
@@ -118,7 +115,11 @@ class Child:
         for process in psutil.process_iter(["pid", "status"]):
             if process.info["status"] == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
                 continue
-            if process.pid == self.pid or _session(process.pid) == self.pid or self._marked(process):
+            if (
+                process.pid == self.pid
+                or _session(process.pid) == self.pid
+                or self._marked(process)
+            ):
                 found.append(process.pid)
         return found
 
@@ -128,22 +129,20 @@ class Child:
 
     def _marked(self, process: psutil.Process) -> bool:
         try:
-            return bool(process.environ().get(MARK) == self.mark)
+            return bool(process.environ().get(control.MARK) == self.mark)
         except (psutil.Error, OSError):
             return False
 
     def _signal(self, pids: list[int], number: signal.Signals) -> None:
         """Signal the group, then whoever left the group."""
-        try:
+        with suppress(OSError):
             os.killpg(self.pid, number)
-        except OSError:
-            pass
         for pid in pids:
-            if _session(pid) != self.pid:
-                try:
+            try:
+                if os.getpgid(pid) != self.pid:
                     os.kill(pid, number)
-                except OSError:
-                    continue
+            except OSError:
+                continue
 
 
 def tail(log: Path) -> list[str]:

@@ -16,10 +16,15 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 Message = dict[str, Any]
 
+MARK = "PAGEDBENCH_MARK"
+"""Environment variable that a child and all its descendants carry, with a value of its own."""
 PARENT_LOST_GRACE_S = 2.0
 
 
@@ -34,7 +39,7 @@ class Channel:
     """The child's end of the pipe. A thread reads it, so that orders arrive while C code runs.
 
     When the orchestrator is gone (end of file), `lost` is set, and after a short grace the
-    child's whole process group is killed: nothing outlives the run, whatever it is doing.
+    child is killed with everything it started: nothing outlives the run, whatever it is doing.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -66,6 +71,9 @@ class Channel:
         except (EOFError, OSError):
             self.lost.set()
         time.sleep(PARENT_LOST_GRACE_S)
+        for pid in _descendants():
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
@@ -97,6 +105,17 @@ def describe(error: BaseException) -> dict[str, str]:
         "message": line[:2000],
         "status": "oom" if oom else "failed",
     }
+
+
+def _descendants() -> Iterator[int]:
+    """Yield the pids, but ours, of this session and of all who carry our mark."""
+    mark = f"{MARK}={os.environ.get(MARK)}".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        pid = int(entry.name)
+        with suppress(OSError):
+            ours = os.getsid(pid) == os.getsid(0) or mark in entry.joinpath("environ").read_bytes()
+            if ours and pid != os.getpid():
+                yield pid
 
 
 def _redirect(log: str) -> None:

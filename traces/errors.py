@@ -8,7 +8,7 @@ OK, REGRESSION, USAGE, INCOMPARABLE, INVALID, INCONCLUSIVE = range(6)
 TIMEOUT, INTERRUPTED = 124, 130
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818  the user's problem, not ours
     """One line: what is wrong, where, and what to do."""
 
     exit_code = USAGE

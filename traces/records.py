@@ -179,7 +179,7 @@ class Host(Record, kw_only=True, omit_defaults=True, gc=False, tag="host"):
 
 
 class Mark(Record, kw_only=True, omit_defaults=True, gc=False, tag="mark"):
-    """The sampler was told that a cell's phase began or ended: `watching` is the tree's root pid."""
+    """The sampler was told that a phase began or ended: `watching` is the tree's root pid."""
 
     cell: str
     phase: str

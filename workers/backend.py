@@ -4,7 +4,7 @@ import time
 from typing import Any, Protocol
 
 from traces import clock
-from traces.job import Job, Prompt
+from traces.job import Prompt
 from traces.records import Alloc, Blocks, Facts, Kv, Request
 from traces.writer import Writer
 from workers.ids import sha256

@@ -141,4 +141,3 @@ def synchronize(device: str) -> int:
 
         torch.cuda.synchronize()
     return clock.now()
-

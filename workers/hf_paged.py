@@ -185,7 +185,7 @@ def _register(worker: Worker) -> str:
         FIFOScheduler,
     )
 
-    class CountingScheduler(FIFOScheduler):  # type: ignore[misc]
+    class CountingScheduler(FIFOScheduler):
         def __init__(self, cache: Any, *args: Any, **kwargs: Any) -> None:
             super().__init__(cache, *args, **kwargs)
             worker.view = PagedView(worker, cache, self)

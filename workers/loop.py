@@ -7,6 +7,7 @@ the first k that fit, and the orchestrator is told k and the reason.
 
 import importlib
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +21,11 @@ from traces.errors import Problem
 from traces.job import Job, Prompt, Workload
 from traces.records import Phase
 from traces.writer import Writer
+from workers import torch_memory
 from workers.backend import Backend, Deadline, Recorder
 
 WARMUP_REQUESTS, WARMUP_TOKENS = 2, 8
+PACE_REQUESTS, PACE_TOKENS = 16, 16
 
 
 def main(config: dict[str, Any], channel: Channel) -> None:
@@ -37,11 +40,13 @@ def main(config: dict[str, Any], channel: Channel) -> None:
         backend: Backend = backend_class(job, recorder)
         with phase("import", writer, channel):
             backend.import_engine()
+        if job.device == "cpu":  # on a GPU, asking would open a context in the wrong process
+            recorder.alloc("import.end", **torch_memory.heap())
         with phase("load", writer, channel):
             backend.load()
         backend.memory("load.end")
         with phase("warmup", writer, channel):
-            warm_up(backend, prompts)
+            pace = warm_up(backend, prompts, job.budget_s)
         backend.memory("warmup.end")
         writer.flush()
         channel.send("ready")
@@ -49,7 +54,7 @@ def main(config: dict[str, Any], channel: Channel) -> None:
         if go is None or go["kind"] != "go":
             return
         with phase("run", writer, channel):
-            done, reason = run(backend, job, prompts, recorder, channel)
+            done, reason = run(backend, job, prompts, recorder, channel, pace)
         backend.memory("run.end")
         recorder.facts(backend.facts())
         with phase("teardown", writer, channel):
@@ -68,35 +73,77 @@ def phase(name: str, writer: Writer, channel: Channel) -> Iterator[None]:
         channel.send("phase", name=name, edge=edge)
 
 
-def warm_up(backend: Backend, prompts: list[Prompt]) -> None:
+def warm_up(backend: Backend, prompts: list[Prompt], budget_s: float | None) -> "Pace | None":
     """Generate a little first: compilation, kernel loading and caches belong to no request.
 
-    The prompts are turned round, so that no prefix cache knows them in the run.
+    The prompts are turned round, so that no prefix cache knows them in the run. With a time
+    budget, an engine that takes the whole workload at once also shows its pace here: it cannot
+    be stopped on the way.
     """
-    short = [
+    first = short(prompts[:WARMUP_REQUESTS], WARMUP_TOKENS, "warmup")
+    backend.generate(first[: backend.batch_size(first)])
+    if budget_s is None or backend.batch_size(prompts) < len(prompts):
+        return None
+    trial = short(prompts[:PACE_REQUESTS], PACE_TOKENS, "pace")
+    begun = time.monotonic()
+    backend.generate(trial)
+    return Pace(time.monotonic() - begun, trial, budget_s)
+
+
+def short(prompts: list[Prompt], tokens: int, label: str) -> list[Prompt]:
+    """Return the prompts turned round, with outputs of at most `tokens`."""
+    return [
         Prompt(
-            id=f"warmup-{p.id}", prompt_ids=p.prompt_ids[::-1],
-            output_tokens=min(WARMUP_TOKENS, p.output_tokens),
+            id=f"{label}-{p.id}", prompt_ids=p.prompt_ids[::-1],
+            output_tokens=min(tokens, p.output_tokens),
         )
-        for p in prompts[:WARMUP_REQUESTS]
+        for p in prompts
     ]  # fmt: skip
-    backend.generate(short[: backend.batch_size(short)])
+
+
+class Pace:
+    """How fast a whole-batch engine went in its warm-up, and how many requests fit by that.
+
+    A prefix of the workload takes about as long as its tokens at that rate, and not less than
+    its longest output at that time per step. More requests at once only raise the rate.
+    """
+
+    def __init__(self, seconds: float, trial: list[Prompt], budget_s: float) -> None:
+        self.rate = sum(prompt.output_tokens for prompt in trial) / seconds
+        self.step = seconds / max(prompt.output_tokens for prompt in trial)
+        self.budget_s = budget_s
+
+    def fitting(self, prompts: list[Prompt]) -> int:
+        """Return how many of the first requests fit the budget; one at least."""
+        tokens = longest = 0
+        for count, prompt in enumerate(prompts):
+            tokens += prompt.output_tokens
+            longest = max(longest, prompt.output_tokens)
+            if count and max(tokens / self.rate, longest * self.step) > self.budget_s:
+                return count
+        return len(prompts)
 
 
 def run(
-    backend: Backend, job: Job, prompts: list[Prompt], recorder: Recorder, channel: Channel
-) -> tuple[int, str]:
+    backend: Backend, job: Job, prompts: list[Prompt], recorder: Recorder, channel: Channel,
+    pace: Pace | None,
+) -> tuple[int, str]:  # fmt: skip
     """Run the requests, batch by batch; return how many, and why not all."""
-    size = backend.batch_size(prompts)
+    budget = f"time budget of {job.budget_s:g} s" if job.budget_s else ""
+    chosen, reason = prompts, ""
+    if pace and (fitting := pace.fitting(prompts)) < len(prompts):
+        chosen = prompts[:fitting]
+        reason = f"{budget}: at the warm-up's {pace.rate:.0f} tokens/s no more requests fit"
+    size = backend.batch_size(chosen)
     if size < 1:
         raise Problem("no request fits the KV budget")
     recorder.arrive = clock.now()
     recorder.finished = 0
     deadline = Deadline(job.budget_s)
-    for begin in range(0, len(prompts), size):
+    for begin in range(0, len(chosen), size):
         if begin and not deadline.allows_another():
-            reason = f"time budget of {job.budget_s:g} s: another batch would pass it"
-            return recorder.finished, reason
-        backend.generate(prompts[begin : begin + size])
+            reason = f"{budget}: another batch would pass it"
+            break
+        backend.generate(chosen[begin : begin + size])
         channel.send("progress", done=recorder.finished, of=len(prompts))
-    return recorder.finished, ""
+    return recorder.finished, reason

@@ -103,7 +103,7 @@ class Judge:
         return self._known[key]
 
     def _forward(self, prompt: list[int], ids: list[int]) -> tuple[list[float], list[float]]:
-        """One forward pass over prompt and output: logits (1, len, vocab) at the output's places."""
+        """One forward pass over prompt and output, logits at the output's places."""
         import torch
 
         if not ids:
@@ -116,12 +116,16 @@ class Judge:
         chosen = scores.gather(1, torch.tensor(ids, device=device)[:, None])[:, 0]
         return (scores.max(dim=-1).values - chosen).tolist(), chosen.tolist()
 
-    def _divergence(self, outputs: dict[str, list[int]], shared: list[str]) -> dict[str, Any] | None:
-        """Return where this cell first leaves the reference: both tokens, both log-probabilities."""
-        first = None
+    def _divergence(
+        self, outputs: dict[str, list[int]], shared: list[str]
+    ) -> dict[str, Any] | None:
+        """Return where this cell first leaves the reference: tokens and log-probabilities."""
+        first: dict[str, Any] | None = None
         for name in shared:
             ours, theirs = outputs[name], self._reference[name]
-            place = next((i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b), None)
+            place = next(
+                (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None
+            )
             if place is not None and (first is None or place < first["position"]):
                 first = {
                     "request": name, "position": place,

@@ -7,7 +7,6 @@ is. Nothing is downloaded unless the user named a Hub id.
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -30,7 +29,7 @@ def main(config: dict[str, Any], channel: Channel) -> None:
         folder = _folder(config, channel)
         shape = describe(folder)
         max_length = min(config["max_length"] or 2048, shape["max_position"])
-        spec = msgspec.convert(config["spec"], AnySpec)  # type: ignore[arg-type]
+        spec = msgspec.convert(config["spec"], AnySpec)
         workload = workloads.build(
             config["workload"], spec, config["seed"], shape["vocab_size"], max_length,
             _encoder(folder),
@@ -108,7 +107,7 @@ def _convert(gguf: Path, cache: Path, name: str, channel: Channel) -> Path:
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
         tokenizer.save_pretrained(unfinished)
         try:
-            os.rename(unfinished, folder)
+            Path(unfinished).rename(folder)
             folder.chmod(0o755)
         except OSError:  # another run was faster: its folder is as good
             shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,14 +1,44 @@
 """Read torch's allocator and the device, from inside the process that owns them."""
 
+import ctypes
 from typing import Any
 
 
+class _Mallinfo2(ctypes.Structure):
+    """glibc's struct mallinfo2: sizes in bytes, summed over all arenas."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks",
+            "uordblks", "fordblks", "keepcost",
+        )
+    ]  # fmt: skip
+
+
+def heap() -> dict[str, int | None]:
+    """Return bytes the C heap has handed out, and holds of the system: torch's allocator on CPUs.
+
+    Null where the C library is not glibc 2.33 or newer.
+    """
+    mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo2 is None:
+        return {"allocated": None, "reserved": None, "inactive_split": None}
+    mallinfo2.restype = _Mallinfo2
+    info = mallinfo2()
+    return {
+        "allocated": info.uordblks + info.hblkhd,
+        "reserved": info.arena + info.hblkhd,
+        "inactive_split": None,
+    }
+
+
 def allocator(device: str) -> dict[str, int | None]:
-    """Return allocator bytes now and at their peak; all null where torch keeps no count (CPU)."""
+    """Return allocator bytes now and, on a GPU, at their peak."""
+    if device != "cuda":
+        return heap()
     import torch
 
-    if device != "cuda":
-        return {"allocated": None, "reserved": None, "inactive_split": None}
     stats = torch.cuda.memory_stats()
     return {
         "allocated": stats["allocated_bytes.all.current"],
@@ -30,7 +60,7 @@ def outside_allocator(baseline_used: int | None) -> int | None:
     if not torch.cuda.is_available() or baseline_used is None:
         return None
     free, total = torch.cuda.mem_get_info()
-    return total - free - baseline_used - torch.cuda.memory_reserved()
+    return int(total - free - baseline_used - torch.cuda.memory_reserved())
 
 
 def outside_facts(where: str, outside: int | None, facts: dict[str, Any]) -> dict[str, Any]:

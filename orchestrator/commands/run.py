@@ -1,6 +1,5 @@
 """`pagedbench run`: run a suite and compare the backends."""
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich.console import Console
 from orchestrator import backends, environment, estimate, models, suite
 from orchestrator.progress import Progress
 from orchestrator.run import Run, exit_code
+from orchestrator.stopping import in_order
 from orchestrator.store import Folder
 from report import pages, table
 from traces.errors import Problem
@@ -19,7 +19,9 @@ RESULTS = Path("results")
 
 
 @click.command(name="run")
-@click.option("--suite", "name", default="seed", show_default=True, help="Suite name, or a .toml file.")
+@click.option(
+    "--suite", "name", default="seed", show_default=True, help="Suite name, or a .toml file."
+)
 @click.option("--model", help="smollm2-135m, shape:NAME, a model folder, or a Hub id.")
 @click.option("--backend", "only", multiple=True, help="Only these of the suite (repeatable).")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
@@ -48,15 +50,16 @@ def command(
     if not resume:
         commit = (environment.git(Path.cwd()) or {}).get("commit")
         folder = Folder.create(out, results, chosen.name, commit)
-    signal.signal(signal.SIGTERM, _interrupt)
     console = Console(stderr=True)
-    with Progress(console, quiet) as progress:
+    with in_order(), Progress(console, quiet) as progress:
         run = Run(chosen, folder, _estimating(progress, chosen, folder))
         result = run.execute()
     pages.write(folder.path, result)
     table.render(result, Console())
     if not quiet:
-        click.echo(f"\nEverything is in {folder.path}: report.html, report.md, result.json, traces.")
+        click.echo(
+            f"\nEverything is in {folder.path}: report.html, report.md, result.json, traces."
+        )
     return exit_code(result)
 
 
@@ -103,8 +106,3 @@ def _estimating(progress: Progress, chosen: suite.Suite, folder: Folder) -> Any:
             progress("estimate", {"seconds": total})
 
     return show
-
-
-def _interrupt(number: int, frame: object) -> None:
-    """SIGTERM ends a run as Ctrl-C does: in order, keeping what there is."""
-    raise KeyboardInterrupt

@@ -1,0 +1,50 @@
+"""Refuse what cannot work before anything starts: it would fail minutes later, and obscurely."""
+
+from typing import Any
+
+from orchestrator.backends import installed
+from orchestrator.suite import Entry, Suite
+from traces.errors import Problem
+
+WIDTH = {"bfloat16": 2, "float16": 2, "float32": 4}
+CPU_BLOCK = 32  # vLLM's CPU attention kernel takes multiples of this many slots
+
+
+def bytes_per_slot(model: dict[str, Any], dtype: str) -> int:
+    """Return KV bytes of one token: keys and values, over layers and KV heads."""
+    return int(2 * model["layers"] * model["kv_heads"] * model["head_dim"] * WIDTH[dtype])
+
+
+def check(suite: Suite, model: dict[str, Any], max_length: int, device: str) -> None:
+    """Raise Problem for the first thing in the suite that this model or device cannot do."""
+    _budget(suite, model, max_length)
+    for entry in suite.backend:
+        if entry.name == "vllm":
+            _vllm(entry, device)
+        if entry.options.get("attention") == "flash_attention_2" and not installed("flash-attn"):
+            raise Problem(f"{entry.title}: attention flash_attention_2 needs flash-attn: use sdpa")
+        length = entry.options.get("max_cache_len")
+        if length is not None and length < max_length:
+            raise Problem(
+                f"{entry.title}: max_cache_len {length} is under max_length {max_length}: "
+                "requests of that length would not fit"
+            )
+
+
+def _budget(suite: Suite, model: dict[str, Any], max_length: int) -> None:
+    budget, slot = suite.kv_budget_bytes, bytes_per_slot(model, suite.dtype)
+    if budget is not None and budget < max_length * slot:
+        raise Problem(
+            f"kv_budget {suite.kv_budget} is under one request of max_length {max_length} "
+            f"({max_length * slot} bytes at {slot} a token): raise it or lower max_length"
+        )
+
+
+def _vllm(entry: Entry, device: str) -> None:
+    block = entry.options.get("block_size")
+    if device == "cpu" and block is not None and block % CPU_BLOCK:
+        raise Problem(
+            f"{entry.title}: block_size {block}: vLLM on a CPU has multiples of {CPU_BLOCK} only"
+        )
+    if device == "cuda" and block is not None and block < 16:
+        raise Problem(f"{entry.title}: block_size {block}: vLLM on a GPU has 16 at least")
