@@ -4,7 +4,7 @@ Only the process that captures can tell: the graphs' private pool is part of tor
 the rest is the driver's and grows device memory outside them.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 from vllm.v1.worker.gpu_worker import Worker
 
@@ -13,8 +13,6 @@ from workers import torch_memory
 
 class GpuWorker(Worker):
     """As vLLM's own, with the capture measured."""
-
-    pagedbench_graphs: ClassVar[dict[str, int]] = {}
 
     def compile_or_warm_up_model(self, *args: Any, **kwargs: Any) -> Any:
         capture = self.model_runner.capture_model
