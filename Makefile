@@ -18,10 +18,10 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup bench test test-fast lint format lock clean stale
+.PHONY: help setup bench test test-fast lint perf perf-sampler nightly site readme format lock clean stale
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@sed -n 's/^#   \([A-Z]*=.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY) ## make .venv, or bring it up to date (the targets below do it by themselves)
@@ -44,6 +44,21 @@ lint: $(READY) ## ruff and mypy, changing nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+perf: $(READY) ## what recording costs, and whether our speed is the engine's own
+	@$(BIN)/python -m benchmarks.engines $(ARGS)
+
+perf-sampler: $(READY) ## the sampler beside other tools; needs a GPU to say everything
+	@$(BIN)/python -m benchmarks.sampler $(ARGS)
+
+nightly: $(READY) ## run, keep, and compare with the nights before
+	@$(BIN)/pagedbench nightly $(ARGS)
+
+site: $(READY) ## the reports of the reference results, as a folder to publish
+	@$(BIN)/python -m tools.site $(ARGS)
+
+readme: $(READY) ## put the tables of the reference results into README.md
+	@$(BIN)/python -m tools.readme
 
 format: $(READY) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .

@@ -12,7 +12,8 @@ def render(found: dict[str, Any]) -> str:
     where = ", ".join(about["gpus"]) or "no GPU"
     parts = [
         f"{where}, driver {about['driver'] or '-'}, {about['cores']} cores, "
-        f"Linux {about['kernel']}, Python {about['python']}; {'quick, ' if found['quick'] else ''}{found['seconds']:.0f} s."
+        f"Linux {about['kernel']}, Python {about['python']}; "
+        f"{'quick, ' if found['quick'] else ''}measured in {found['seconds']:.0f} s."
     ]
     parts += [f"{name}: {why}." for name, why in found["missing"].items()]
     parts += [_floors(found), *(make(found[key]) for key, make in MAKERS.items() if key in found)]

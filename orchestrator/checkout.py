@@ -7,7 +7,7 @@ is removed by the next one.
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,8 +57,13 @@ def run(
 
 
 @contextmanager
-def checkouts(repository: Path, commits: Sequence[str], logs: Path) -> Iterator[list[Checkout]]:
-    """Check the commits out, each into a tree of its own; remove them all at the end."""
+def checkouts(
+    repository: Path, commits: Sequence[str], logs: Path, tell: Callable[[str], None]
+) -> Iterator[list[Checkout]]:
+    """Check the commits out, each into a tree of its own; remove them all at the end.
+
+    `tell` hears of the removal: tens of thousands of files can take a while.
+    """
     home = user_cache_path("pagedbench") / "checkouts"
     _sweep(repository, home)
     folder = home / str(os.getpid())
@@ -72,6 +77,7 @@ def checkouts(repository: Path, commits: Sequence[str], logs: Path) -> Iterator[
         yield found
     finally:
         with undisturbed():
+            tell("removing the checkouts")
             _remove(repository, folder)
 
 

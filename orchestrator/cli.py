@@ -4,6 +4,7 @@ Nothing heavy is imported here, so `pagedbench --help` answers at once. Every `P
 one line on stderr and its exit code, here and nowhere else.
 """
 
+import errno
 import importlib
 import os
 import sys
@@ -11,8 +12,9 @@ from typing import Any
 
 import click
 
-from traces.errors import INTERRUPTED, Problem
+from traces.errors import INTERRUPTED, USAGE, Problem
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VERBS = {
     "run": "Run a suite and compare the backends.",
     "report": "Make the report of a results folder anew, from its traces.",
@@ -57,7 +59,9 @@ def main() -> None:
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
-        error.show()
+        said = error.format_message()
+        page = said.startswith("Usage:")  # asked for nothing, and told what there is
+        click.echo(said if page else f"pagedbench: {' '.join(said.split())}", err=True)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("pagedbench: interrupted", err=True)
@@ -68,4 +72,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output is gone, as in `pagedbench ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        click.echo(f"pagedbench: {error.strerror}: free some space and try again", err=True)
+        code = USAGE
     sys.exit(code if isinstance(code, int) else 0)

@@ -21,7 +21,8 @@ _PLACE = re.compile(  # what a process needs to run here, and says nothing about
     r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|SHELL|LD_LIBRARY_PATH|PYTHONPATH"
     r"|PYTHONUNBUFFERED|XDG_CACHE_HOME|(CUDA|NVIDIA)_\w+"
 )
-_SECRET = re.compile(r"TOKEN(?!IZERS)|KEY|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+_SECRET = re.compile(r"TOKEN(?!IZERS)|KEY|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
+_LOGIN = re.compile(r"://[^/\s]*@")  # https://user:password@host
 _FIXED = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # NVML's order
     "TOKENIZERS_PARALLELISM": "false",
@@ -50,7 +51,7 @@ def recorded(variables: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(variables.items())
-        if _SETTING.fullmatch(name) and not _SECRET.search(name)
+        if _SETTING.fullmatch(name) and not _SECRET.search(name) and not _LOGIN.search(value)
     }
 
 
@@ -70,10 +71,14 @@ def describe(devices: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def git(folder: Path) -> dict[str, Any] | None:
-    """Return the commit checked out in `folder` and whether it was changed; None outside git."""
+    """Return the commit checked out in `folder` and whether it was changed; None outside git.
+
+    Where the code came without its .git (a container), PAGEDBENCH_COMMIT may name the commit.
+    """
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
-        return None
+        given = os.environ.get("PAGEDBENCH_COMMIT")
+        return {"commit": given, "dirty": None} if given else None
     return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "-uno"))}
 
 

@@ -34,9 +34,10 @@ def seconds(
 
 def _before(identity: Any, results: Path) -> dict[str, float]:
     """Return seconds by label of the newest run of the same suite beside this one."""
+    wanted = msgspec.json.decode(msgspec.json.encode(identity))
     for path in sorted(results.glob("*/suite.json"), reverse=True)[:20]:
         try:
-            same = msgspec.json.decode(path.read_bytes()) == msgspec.to_builtins(identity)
+            same = msgspec.json.decode(path.read_bytes()) == wanted
             about = Folder(path.parent).cells() if same else {}
         except (OSError, msgspec.DecodeError, KeyError):
             continue

@@ -91,7 +91,9 @@ class Screen(View):
             util, power = device["gpu_util"], device["power_w"]
             more = [f"{util} %"] if util is not None else []
             more += [f"{power:.0f} W"] if power is not None else []
-            self._row(table, device["uuid"][:12], device["used"], device["total"], ", ".join(more))
+            name = device["uuid"][:12]
+            self._most[name] = max(device["highest"] or 0, self._most.get(name, 0))
+            self._row(table, name, device["used"], device["total"], ", ".join(more))
         processes = f"{host['processes']} processes" if host["rss"] is not None else ""
         self._row(table, "process tree", host["rss"], host["host_total"], processes)
         self._row(table, "host", host["host_used"], host["host_total"], "")

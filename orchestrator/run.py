@@ -90,7 +90,8 @@ class Run:
     def _judge(self, prepared: dict[str, Any]) -> None:
         """Check every cell's tokens against the model, in a process of its own (see parity)."""
         cells = {name: about for name, about in self.folder.cells().items() if _judgeable(about)}
-        if not cells or prepared["random_weights"]:
+        judged = all(about["parity"] for about in cells.values())
+        if judged or prepared["random_weights"]:
             return
         traces = {n: str(self._cell_folder(about) / "worker.jsonl") for n, about in cells.items()}
         config = {
@@ -217,7 +218,7 @@ class Run:
 
 
 def _judgeable(about: dict[str, Any]) -> bool:
-    return about["status"] == "ok" and not about["parity"]
+    return bool(about["status"] == "ok")
 
 
 def _reference(cells: dict[str, dict[str, Any]]) -> str:

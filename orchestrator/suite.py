@@ -4,6 +4,7 @@ A suite is a name of one that comes with pagedbench (`seed`, ...) or a path to a
 """
 
 import re
+import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,8 +75,8 @@ class Suite(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
 def size(text: str) -> int:
     """Return bytes: "2GiB", "512 MiB", "1000000". Raises Problem."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
-    if not match or match[2].lower() not in _UNITS:
+    match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    if not match or match[2].lower() not in _UNITS or float(match[1]) == 0:
         raise Problem(f"size {text!r}: write it as 2GiB, 512MiB or a number of bytes")
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
@@ -118,10 +119,13 @@ def parse(data: dict[str, Any], where: str) -> Suite:
 
 
 def _check(suite: Suite, where: str) -> None:
+    _check_name(suite.name, "name", where)
+    _check_ranges(suite.workload, where)
     for entry in suite.backend:
         backends.find(entry.name, where).check(entry.options, f"{where}: {entry.title}")
-        if not re.fullmatch(r"[\w.+-]{1,60}", entry.title):
-            raise Problem(f"{where}: label {entry.title!r}: letters, digits and . _ + - only")
+        _check_name(entry.title, "label", where)
+        if entry.python and not shutil.which(entry.python):
+            raise Problem(f"{where}: {entry.title}: python = {entry.python!r} cannot be run")
     titles = [entry.title for entry in suite.backend]
     for title in titles:
         if titles.count(title) > 1:
@@ -129,6 +133,21 @@ def _check(suite: Suite, where: str) -> None:
     duration.parse(suite.interval)
     duration.parse(suite.timeout)
     _ = suite.budget_s, suite.kv_budget_bytes
+
+
+def _check_name(name: str, what: str, where: str) -> None:
+    """Names become names of files."""
+    if not re.fullmatch(r"[\w.+-]{1,60}", name) or name.startswith("."):
+        raise Problem(f"{where}: {what} {name!r}: letters, digits and . _ + - only, no dot first")
+
+
+def _check_ranges(spec: workload.AnySpec, where: str) -> None:
+    for name in spec.__struct_fields__:
+        value = getattr(spec, name)
+        if isinstance(value, tuple) and value[0] > value[1]:
+            raise Problem(
+                f"{where}: [workload] {name} = {list(value)}: the lower bound comes first"
+            )
 
 
 def _known(data: dict[str, Any], kind: type[Struct], where: str) -> None:
@@ -141,7 +160,7 @@ def _known(data: dict[str, Any], kind: type[Struct], where: str) -> None:
 def _known_workload(data: dict[str, Any], where: str) -> None:
     kinds = {str(k.__struct_config__.tag): k for k in _kinds()}
     kind = data.get("kind")
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise Problem(f"{where}: [workload] kind {kind!r}{nearest(str(kind), kinds)}")
     rest = {key: value for key, value in data.items() if key != "kind"}
     _known(rest, kinds[kind], f"{where}: [workload]")

@@ -28,6 +28,7 @@ ASK_S, TERM_S, KILL_S = 10.0, 5.0, 5.0
 TAIL_LINES, TAIL_BYTES = 12, 8192
 
 _spawn = multiprocess.get_context("spawn")
+_RUN = f"{os.getpid()}-{time.monotonic_ns()}"
 
 
 class Child:
@@ -39,7 +40,7 @@ class Child:
     ) -> None:  # fmt: skip
         self.name = name
         self.log = log
-        self.mark = f"{os.getpid()}-{time.monotonic_ns()}-{name}"
+        self.mark = f"{_RUN}/{time.monotonic_ns()}-{name}"
         ours, theirs = _spawn.Pipe()
         self._pipe = ours
         self._process = _spawn.Process(

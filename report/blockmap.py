@@ -118,7 +118,7 @@ def _contiguous(
     batches: dict[int, list[dict[str, Any]]] = {}
     for held in shown:
         batches.setdefault(held.begin, []).append(growth[number[held.request]])
-    fixed = timeline.facts.get("max_cache_len")
+    fixed = timeline.facts.get("max_cache_len") or _constant(timeline)
     pad, first, last = [], [], []
     for held in shown:
         batch = batches[held.begin]
@@ -128,6 +128,17 @@ def _contiguous(
         first.append(fixed or width)
         last.append(fixed or width + more)
     return {"slots": int(max(last, default=1)), "pad": pad, "long": [first, last]}
+
+
+def _constant(timeline: Timeline) -> int | None:
+    """The length of a row that never changed, where the worker did not live to say it."""
+    if timeline.facts.get("kv_layout"):
+        return None
+    held = timeline.kv.column("reserved_slots")
+    held = held[held > 0]
+    if not len(held) or held.min() != held.max():
+        return None
+    return int(held.max() // max(1, len(set(timeline.blocks.block))))
 
 
 def _growth(timeline: Timeline, names: list[str], start: int) -> list[dict[str, Any]]:

@@ -71,6 +71,8 @@ def _ledger(ledger: Ledger | None) -> Check:
     if ledger is None:
         return check(name, None, None)
     named = ledger.total - ledger.residual
+    if unknown := [line.name for line in ledger.lines if line.bytes is None]:
+        return check(name, named, None, missing=f"not all lines are known: {', '.join(unknown)}")
     return check(name, named, ledger.total, LIMIT[ledger.against], f"against {ledger.against}")
 
 
@@ -84,4 +86,5 @@ def _allocator(timeline: Timeline, ledger: Ledger | None) -> Check:
         return check(name, ours, None, missing="torch keeps no count without a GPU")
     pool = timeline.facts.get("graph_pool_bytes") or 0
     outside = context + (timeline.facts.get("graph_bytes") or 0) - pool
-    return check(name, float(max(peaks)), float(ledger.total - outside), MEMORY_TOLERANCE)
+    inside = float(ledger.total - outside)
+    return check(name, float(max(peaks)), inside, MEMORY_TOLERANCE * ledger.total / inside)

@@ -102,9 +102,16 @@ def speed_up(result: Result, label: str, baseline: str = BASELINE) -> float | No
 
 
 def _reserving(groups: dict[str, list[Cell]], others: list[str]) -> str | None:
-    """The traditional way with the lowest efficiency: a static cache where there is one."""
-    static = [label for label in others if layout(groups[label]) == "static"]
-    return next(iter(static or others), None)
+    """The traditional way that holds slots in advance, or pads: static before padded.
+
+    A cache that only grows is full by definition and serves one request at a time: it is no
+    measure of waste.
+    """
+    for wanted in ("static", "padded"):
+        for label in others:
+            if layout(groups[label]) == wanted:
+                return label
+    return None
 
 
 def _fact(groups: dict[str, list[Cell]], label: str, against: str | None, name: str) -> Fact | None:
@@ -154,4 +161,6 @@ def _with_ratio(said: str, change: stats.Change) -> str:
 
 def times(ratio: float) -> str:
     """A ratio as people say it."""
+    if ratio == 1:
+        return "the same"
     return f"{ratio:.3g} times as much" if ratio >= 1 else f"{1 / ratio:.3g} times less"

@@ -6,6 +6,9 @@ limit the cell is flagged. A size that could not be had stays null and is never 
 bytes are then in the residual.
 """
 
+from typing import Any
+
+from report.edges import edges
 from report.kv import steps
 from report.phases import at_end, host_memory
 from report.result import How, Ledger, Line
@@ -40,7 +43,9 @@ def device_ledger(timeline: Timeline, baseline: int | None) -> Ledger | None:
         *_allocator(at_peak, weights.bytes, kv.bytes, facts.get("graph_pool_bytes") or 0),
         _line("CUDA graphs", facts.get("graph_bytes"), "measured", "grown while capturing"),
     ]
-    return _closed("nvml", int(peak) - below, below, lines)
+    found = _closed("nvml", int(peak) - below, below, lines)
+    found.edges = edges(timeline, used, below)
+    return found
 
 
 def host_ledger(timeline: Timeline) -> Ledger | None:
@@ -49,28 +54,46 @@ def host_ledger(timeline: Timeline) -> Ledger | None:
     peak = host_memory(timeline).between(begin, end).peak()
     if peak is None:
         return None
-    runtime, weights = _at_phase_end(timeline, "import"), timeline.facts.get("weights_bytes")
-    lines = [
-        _line("runtime", runtime, "measured", "PSS after imports"),
-        _line("weights", weights, "measured", "bytes of the tensors"),
-        _kv(timeline),
-        _host_working(timeline, runtime, weights),
-    ]
-    return _closed("pss", int(peak), 0, lines)
+    found = _closed("pss", int(peak), 0, _host_lines(timeline))
+    found.edges = edges(timeline, host_memory(timeline), 0)
+    return found
 
 
-def _host_working(timeline: Timeline, runtime: int | None, weights: int | None) -> Line:
-    """What the warm process holds beyond what has a line: activations, kernels, late imports.
+def _host_lines(timeline: Timeline) -> list[Line]:
+    """What the process held at the end of the run, by where it was mapped and allocated.
 
-    Taken at the end of the warm-up, so what the run phase adds is left to show as residual.
+    Files and anonymous memory are told apart by the kernel (smaps), what of the latter is the
+    C heap's by the C library (mallinfo2); both were read in the process itself. Weights mapped
+    from their file are in no heap. The peak may be higher than the end: that is the residual.
     """
-    warm = _at_phase_end(timeline, "warmup")
-    if warm is None or runtime is None or weights is None:
-        return _line("activations/other", None, "n/a", "")
-    layout = timeline.facts.get("kv_layout")
-    kept = _kv(timeline).bytes or 0 if layout in ("paged", "static") else 0
-    size = warm - runtime - weights - kept
-    return _line("activations/other", size, "derived", "rest of the PSS after the warm-up")
+    facts, heap = timeline.facts, {alloc.where: alloc for alloc in timeline.alloc}
+    runtime = _line("runtime", _at_phase_end(timeline, "import"), "measured", "PSS after imports")
+    weights = _line("weights", facts.get("weights_bytes"), "measured", "bytes of the tensors")
+    kv, begin, end = _kv(timeline), heap.get("import.end"), heap.get("run.end")
+    names = ("pss_files_bytes", "pss_anonymous_bytes")
+    grown = [_grown(facts, name) for name in names]
+    if None in grown or weights.bytes is None or begin is None or end is None:
+        return [runtime, weights, kv, _line("activations", None, "n/a", "")]
+    files, anonymous = (int(size or 0) for size in grown)
+    used = (end.allocated or 0) - (begin.allocated or 0)
+    taken = (end.reserved or 0) - (begin.reserved or 0)
+    stays = kv.bytes or 0 if facts.get("kv_layout") in ("paged", "static") else 0
+    mapped = min(weights.bytes, facts.get("pss_weights_file_bytes.run.end") or 0)
+    working = used - (weights.bytes - mapped) - stays
+    return [
+        runtime,
+        _line("code", files, "measured", "pages of libraries used since the imports"),
+        weights,
+        kv,
+        _line("activations", working, "derived", "C heap in use since the imports, less the above"),
+        _line("allocator slack", taken - used, "measured", "C heap held but not in use"),
+        _line("other", anonymous - taken, "measured", "outside the C heap: Python objects, stacks"),
+    ]
+
+
+def _grown(facts: dict[str, Any], name: str) -> int | None:
+    begin, end = facts.get(f"{name}.import.end"), facts.get(f"{name}.run.end")
+    return None if begin is None or end is None else int(end) - int(begin)
 
 
 def _closed(against: str, total: int, baseline: int, lines: list[Line]) -> Ledger:
@@ -131,4 +154,4 @@ def _allocator(
 
 def _at_phase_end(timeline: Timeline, name: str) -> int | None:
     window = timeline.window(name)
-    return at_end(host_memory(timeline), *window) if window else None
+    return at_end(host_memory(timeline), window[1]) if window else None

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from report import html, markdown
-from report.build import Run
+from report.build import Run, build
 from report.result import Result
+from report.scene import Entry
 
 
 def write(folder: Path, result: Result, run: Run | None = None) -> list[Path]:
     """Render and write both; returns what was written. Reads the traces unless given the run."""
-    entry = html.Entry(result, run or Run(folder))
+    entry = Entry(result, run or Run(folder))
     page = html.render([entry], html.docs_link(folder))
     return [
         _write(folder / "report.md", markdown.render(result)),
@@ -19,14 +20,11 @@ def write(folder: Path, result: Result, run: Run | None = None) -> list[Path]:
 
 def overlay(base: Path, head: Path, names: tuple[str, str], out: Path) -> Path:
     """Two runs in one page, `base` drawn in full lines and `head` dotted."""
-    from report.build import build
-
     runs = [Run(folder) for folder in (base, head)]
     entries = [
-        html.Entry(build(run.folder, run=run), run, name)
-        for run, name in zip(runs, names, strict=True)
+        Entry(build(run.folder, run=run), run, name) for run, name in zip(runs, names, strict=True)
     ]
-    return _write(out, html.render(entries, html.docs_link(out.parent / "x")))
+    return _write(out, html.render(entries, html.docs_link(out.parent)))
 
 
 def _write(path: Path, text: str) -> Path:

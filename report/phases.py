@@ -1,15 +1,15 @@
 """Memory at each phase: at its end, and the highest seen in it.
 
-The host's PSS is sampled more slowly than phases change, so the end of a phase takes the last
-reading within it, or else the first one after.
+The host's PSS is dear to read, so it is read at a slow rate and, by the sampler, when it hears of
+a phase's end, which is a moment later. The end of a phase therefore takes the nearest reading, be
+it just before or just after.
 """
 
 from report import result
 from report.columns import Series
 from report.timeline import Timeline
 
-ORDER = ("import", "load", "warmup", "run", "teardown")
-LATE = 2_000_000_000  # a reading later than this after a phase says nothing about its end
+NEAR = 2_000_000_000  # a reading further than this from a phase's end says nothing about it
 
 
 def phases(timeline: Timeline) -> list[result.Phase]:
@@ -23,9 +23,9 @@ def phases(timeline: Timeline) -> list[result.Phase]:
             result.Phase(
                 name=name,
                 seconds=(end - begin) / 1e9,
-                device_end=at_end(device, begin, end),
+                device_end=at_end(device, end),
                 device_peak=_whole(device.between(begin, end).peak()),
-                host_end=at_end(host, begin, end),
+                host_end=at_end(host, end),
                 host_peak=_whole(host.between(begin, end).peak()),
             )
         )
@@ -39,13 +39,10 @@ def host_memory(timeline: Timeline) -> Series:
     return pss if len(pss) else host.series("rss").known()
 
 
-def at_end(series: Series, begin: int, end: int) -> int | None:
-    """The last reading within a phase, or the first soon after it."""
-    within = series.between(begin, end).known()
-    if len(within):
-        return int(within.v[-1])
-    after = series.between(end, end + LATE).known()
-    return int(after.v[0]) if len(after) else None
+def at_end(series: Series, end: int) -> int | None:
+    """The known reading nearest to the end of a phase."""
+    near = series.between(end - NEAR, end + NEAR).known()
+    return int(near.v[abs(near.t - end).argmin()]) if len(near) else None
 
 
 def _whole(value: float | None) -> int | None:

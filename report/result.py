@@ -105,6 +105,21 @@ class Line(Struct, kw_only=True):
     note: str = ""
 
 
+class Edge(Struct, kw_only=True):
+    """Memory at the end of a phase, by who took it: allocator, its slack, and what is outside.
+
+    `total` is measured from outside the process, above the baseline; the parts are the process's
+    own counts of the same moment. `outside` is null where the process cannot count it.
+    """
+
+    phase: str
+    total: int | None
+    allocated: int | None
+    slack: int | None
+    outside: int | None
+    residual: int | None
+
+
 class Ledger(Struct, kw_only=True):
     """Bytes at the peak of the run: the lines and the residual add up to `total`."""
 
@@ -115,6 +130,7 @@ class Ledger(Struct, kw_only=True):
     lines: list[Line]
     residual: int
     flagged: bool
+    edges: list[Edge] = field(default_factory=list)
 
 
 class Timing(Struct, kw_only=True):

@@ -12,7 +12,14 @@ from msgspec import Struct, field
 
 from report import stats
 from report.compare import BASELINE, speed_up
+from report.metrics import P90_REQUESTS, P99_REQUESTS
 from report.result import Cell, Check, Parity, Phase, Result, Share
+
+TIMING = ("wall", "output_tokens_per_s", "ttft_mean", "tpot_mean", "joules_per_token")
+KV = (
+    "efficiency", "mean_live", "mean_reserved", "pool_slots", "bytes_per_slot", "pool_bytes",
+    "peak_running", "mean_running", "peak_live", "peak_reserved", "bytes_held_per_live_token",
+)  # fmt: skip
 
 
 class Column(Struct, kw_only=True):
@@ -114,6 +121,11 @@ def _request_mean(cell: Cell) -> float | None:
     return fmean(took) if took else None
 
 
+def _supported(name: str, requests: int) -> Callable[[Cell], float | None]:
+    """A percentile, where there are requests enough for it to say something."""
+    return lambda cell: _of("timing", name)(cell) if (cell.requests_run or 0) >= requests else None
+
+
 READ: dict[str, Callable[[Cell], float | None]] = {
     "after_import": _phase("import", "end"),
     "after_load": _phase("load", "end"),
@@ -122,18 +134,11 @@ READ: dict[str, Callable[[Cell], float | None]] = {
         cell.device_after if cell.device_after is not None else _phase("teardown", "end")(cell)
     ),
     "request_mean": _request_mean,
-    **{name: _of("timing", name) for name in ("wall", "output_tokens_per_s", "ttft_mean")},
-    **{name: _of("timing", name) for name in ("ttft_p50", "ttft_p90", "ttft_p99", "tpot_mean")},
-    "joules_per_token": _of("timing", "joules_per_token"),
-    **{
-        name: _of("kv", name) for name in ("efficiency", "mean_live", "mean_reserved", "pool_slots")
-    },
-    **{name: _of("kv", name) for name in ("bytes_per_slot", "pool_bytes", "peak_running")},
-    **{
-        name: _of("kv", name)
-        for name in ("mean_running", "preempted", "peak_live", "peak_reserved")
-    },
-    "bytes_held_per_live_token": _of("kv", "bytes_held_per_live_token"),
+    "ttft_p90": _supported("ttft_p90", P90_REQUESTS),
+    "ttft_p99": _supported("ttft_p99", P99_REQUESTS),
+    "preempted": lambda cell: (cell.kv.preempted or None) if cell.kv else None,
     "output_tokens": lambda cell: cell.output_tokens,
     "requests_run": lambda cell: cell.requests_run,
+    **{name: _of("timing", name) for name in TIMING},
+    **{name: _of("kv", name) for name in KV},
 }

@@ -160,7 +160,7 @@ def _tree(part: Sampled) -> dict[str, Any] | None:
         "rss_peak": _whole(host.series("rss").peak()),
         "pss_peak": _whole(host.series("pss").peak()),
         "processes_peak": _whole(host.series("processes").peak()),
-        "cpu_s": round(float(cpu.v[-1]), 2) if len(cpu) else None,
+        "cpu_s": round(float(cpu.v[-1] - cpu.v[0]), 2) if len(cpu) else None,
     }
 
 

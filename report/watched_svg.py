@@ -80,9 +80,13 @@ def _panel(
 def _line(series: Series, begin: int, end: int, most: float, bottom: int, colour: str) -> str:
     """A staircase: a value holds until the next is read."""
     part = reduce(series, begin, end, WIDTH)
-    steps = [f"M{_x(int(part.t[0]), begin, end):.1f} {bottom - part.v[0] / most * HEIGHT:.1f}"]
+    before = f"{bottom - part.v[0] / most * HEIGHT:.1f}"
+    steps = [f"M{_x(int(part.t[0]), begin, end):.1f} {before}"]
     for t, v in zip(part.t[1:], part.v[1:], strict=True):
-        steps.append(f"H{_x(int(t), begin, end):.1f}V{bottom - v / most * HEIGHT:.1f}")
+        y = f"{bottom - v / most * HEIGHT:.1f}"
+        if y != before:
+            steps.append(f"H{_x(int(t), begin, end):.1f}V{y}")
+            before = y
     steps.append(f"H{_x(end, begin, end):.1f}")
     return f'<path d="{"".join(steps)}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
 

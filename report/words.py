@@ -83,8 +83,17 @@ def divergence(found: Parity | None) -> str:
     """Where the tokens first differ from the reference's; empty when they do not."""
     if found is None or not found.first_divergence:
         return ""
-    facts = ", ".join(f"{name} {value}" for name, value in found.first_divergence.items())
-    return f"first differs from {found.reference}: {facts}"
+    at = found.first_divergence
+    where = f"request {at.get('request')}, token {at.get('position')}"
+    ours = _token(at.get("token"), at.get("logprob"))
+    theirs = _token(at.get("reference_token"), at.get("reference_logprob"))
+    return f"first differs from {found.reference} at {where}: {ours} instead of {theirs}"
+
+
+def _token(token: Any, logprob: Any) -> str:
+    """A token id, and how likely the judging model found it."""
+    likely = f" (log-probability {logprob:.3f})" if isinstance(logprob, float) else ""
+    return f"id {token}{likely}"
 
 
 def status(column: Column) -> str:
@@ -157,13 +166,10 @@ def sentences(result: Result, columns: list[Column]) -> list[str]:
 
 def _same(result: Result) -> str:
     load = result.workload
-    same = "the same token ids" if result.model.same_weights else "the same lengths"
-    weights = (
-        "weights" if result.model.same_weights else "model shape (each with its own random weights)"
-    )
+    what = "weights" if result.model.same_weights else "model shape, with random weights of its own"
     return (
-        f"Every backend got {same} for {count(load.requests)} request"
-        f"{'s' if load.requests != 1 else ''} ({load.prompt_tokens:,} prompt and "
-        f"{load.output_tokens:,} output tokens), the same {weights} and {result.dtype}, greedily, "
-        "each in a fresh process."
+        f"Every backend got the same prompt token ids and output lengths for "
+        f"{count(load.requests)} request{'s' if load.requests != 1 else ''} "
+        f"({load.prompt_tokens:,} prompt and {load.output_tokens:,} output tokens), {result.dtype} "
+        f"and the same {what}; each ran greedily, in a fresh process."
     )

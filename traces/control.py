@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +23,7 @@ from typing import Any, Protocol
 Message = dict[str, Any]
 
 MARK = "PAGEDBENCH_MARK"
-"""Environment variable that a child and all its descendants carry, with a value of its own."""
+"""Environment variable that a child and all its descendants carry: the run's id, "/", its own."""
 PARENT_LOST_GRACE_S = 2.0
 
 
@@ -38,8 +37,8 @@ class Connection(Protocol):
 class Channel:
     """The child's end of the pipe. A thread reads it, so that orders arrive while C code runs.
 
-    When the orchestrator is gone (end of file), `lost` is set, and after a short grace the
-    child is killed with everything it started: nothing outlives the run, whatever it is doing.
+    When the orchestrator is gone (end of file), `lost` is set, and after a short grace every
+    process of the run is killed, this one too: nothing outlives it, whatever it is doing.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -71,10 +70,7 @@ class Channel:
         except (EOFError, OSError):
             self.lost.set()
         time.sleep(PARENT_LOST_GRACE_S)
-        for pid in _descendants():
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+        _end_run()
 
 
 def enter(target: str, config: dict[str, Any], connection: Connection, log: str) -> None:
@@ -87,10 +83,13 @@ def enter(target: str, config: dict[str, Any], connection: Connection, log: str)
     try:
         getattr(importlib.import_module(module), function)(config, channel)
     except BaseException as error:
-        traceback.print_exc()
+        with suppress(OSError):  # a full disk takes no log either
+            traceback.print_exc()
         channel.send("failed", **describe(error))
-        sys.stderr.flush()
         sys.exit(1)
+    finally:
+        if channel.lost.is_set():
+            _end_run()
 
 
 def describe(error: BaseException) -> dict[str, str]:
@@ -107,15 +106,16 @@ def describe(error: BaseException) -> dict[str, str]:
     }
 
 
-def _descendants() -> Iterator[int]:
-    """Yield the pids, but ours, of this session and of all who carry our mark."""
-    mark = f"{MARK}={os.environ.get(MARK)}".encode()
+def _end_run() -> None:
+    """Kill what is in our session or carries the run's mark, and at last ourselves."""
+    run = f"{MARK}={os.environ.get(MARK, '').partition('/')[0]}/".encode()
     for entry in Path("/proc").glob("[0-9]*"):
         pid = int(entry.name)
         with suppress(OSError):
-            ours = os.getsid(pid) == os.getsid(0) or mark in entry.joinpath("environ").read_bytes()
+            ours = os.getsid(pid) == os.getsid(0) or run in entry.joinpath("environ").read_bytes()
             if ours and pid != os.getpid():
-                yield pid
+                os.kill(pid, signal.SIGKILL)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def _redirect(log: str) -> None:

@@ -9,7 +9,7 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 def parse(text: str) -> float:
     """Return seconds. Raises Problem for anything that is not a positive number with a unit."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([a-z]+)\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d+)?|\.\d+)\s*([a-z]+)\s*", text)
     if not match or match[2] not in _UNITS or float(match[1]) == 0:
         raise Problem(f"duration {text!r}: write a number and a unit, as 1ms, 0.5s, 10m or 2h")
     return float(match[1]) * _UNITS[match[2]]

@@ -9,6 +9,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Mean = Annotated[float, Meta(gt=0, le=1_000_000)]
 
 
 class Spec(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -26,8 +27,8 @@ class Mixed(Spec, kw_only=True, forbid_unknown_fields=True, tag="mixed"):
     """Log-normal lengths. The default means are ShareGPT's in the vLLM paper (161 in, 338 out)."""
 
     requests: Count
-    prompt_mean: Annotated[float, Meta(gt=0)] = 161.0
-    output_mean: Annotated[float, Meta(gt=0)] = 338.0
+    prompt_mean: Mean = 161.0
+    output_mean: Mean = 338.0
     sigma: Annotated[float, Meta(gt=0, le=3)] = 1.0
     max_prompt: Count | None = None
     max_output: Count | None = None

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,11 +22,13 @@ class Writer:
 
     Lines are collected in memory and written at most every 100 ms, or when 64 KiB are waiting;
     `flush` forces it. Raises OSError when the disk refuses (full, gone): the caller decides.
+    Threads may share one: Transformers schedules in a thread of its own.
     """
 
     def __init__(self, path: Path, writer: str, meta: dict[str, Any] | None = None) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self._waiting = bytearray()
+        self._lock = threading.RLock()
         self._encode = msgspec.json.Encoder().encode
         self._flushed = clock.now()
         t, wall = clock.paired()
@@ -49,16 +52,18 @@ class Writer:
 
     def line(self, line: bytes, t: int) -> None:
         """Queue one record that is a line already, of time `t`: for whoever writes thousands."""
-        self._waiting += line
-        if len(self._waiting) >= BUFFER_BYTES or t - self._flushed >= FLUSH_NS:
-            self.flush()
+        with self._lock:
+            self._waiting += line
+            if len(self._waiting) >= BUFFER_BYTES or t - self._flushed >= FLUSH_NS:
+                self.flush()
 
     def flush(self) -> None:
         """Hand everything queued to the kernel: from there it survives the process."""
-        self._flushed = clock.now()
-        while self._waiting:
-            written = os.write(self._fd, self._waiting)
-            del self._waiting[:written]
+        with self._lock:
+            self._flushed = clock.now()
+            while self._waiting:
+                written = os.write(self._fd, self._waiting)
+                del self._waiting[:written]
 
     def close(self) -> None:
         """Flush and close; closing twice is fine."""

@@ -37,7 +37,7 @@ class Recorder:
 
     def request(
         self, prompt: Prompt, token_ids: list[int], start: int | None, first: int | None,
-        last: int | None,
+        last: int | None, why: dict[str, str] | None = None,
     ) -> None:  # fmt: skip
         """Record a finished request; counts are of the ids the engine really returned."""
         self.finished += 1
@@ -45,7 +45,7 @@ class Recorder:
             Request(
                 t=clock.now(), id=prompt.id, prompt_tokens=len(prompt.prompt_ids),
                 output_tokens=len(token_ids), arrive=self.arrive, start=start, first=first,
-                last=last, token_ids=token_ids, token_ids_sha256=sha256(token_ids),
+                last=last, token_ids=token_ids, token_ids_sha256=sha256(token_ids), why=why,
             )
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ from workers.hf import HfWorker
 
 DEFAULT_PAGE = {"cuda": 16, "cpu": 32}  # as vLLM's blocks, so that the two can be compared
 ANSWER_S = 1.0
+PREEMPTED = "preempted: Transformers starts such a request anew and keeps no earlier times"
 
 
 class Worker(HfWorker):
@@ -73,7 +74,10 @@ class Worker(HfWorker):
         stamps = [int(stamp * 1e9) for stamp in output.timestamps or []]
         start = int(output.lifespan[0] * 1e9) if output.lifespan[0] > 0 else None
         first, last = (stamps[0], stamps[-1]) if stamps else (None, None)
-        self.recorder.request(prompt, list(output.generated_tokens), start, first, last)
+        why = None
+        if len(stamps) < len(output.generated_tokens):
+            start, first, why = None, None, dict.fromkeys(("start", "first"), PREEMPTED)
+        self.recorder.request(prompt, list(output.generated_tokens), start, first, last, why)
 
     def facts(self) -> dict[str, Any]:
         return super().facts() | self.view.facts()
@@ -95,6 +99,7 @@ class PagedView:
         self._scheduler = scheduler
         self._older = hasattr(cache, "group_cache_managers")  # Transformers 5.17
         self._known: dict[str, list[int]] = {}
+        self._running: set[str] = set()
         self._idle = False
 
     @property
@@ -144,14 +149,16 @@ class PagedView:
         active = self._scheduler.active_requests.values()
         stored = sum(state.position_offset for state in active)
         stored += sum(future.query_length for future in scheduled)
+        waiting = self._scheduler.waiting_requests
+        preempted = len(self._running & waiting.keys())
+        self._running = set(self._scheduler.active_requests)
         held = sum(map(len, tables.values()))
         distinct = len({block for blocks in tables.values() for block in blocks})
         shared = held - distinct
         self._recorder.kv(
             begun, live=stored - shared * size, reserved=distinct * size, pool=total * size,
             cached_slots=max(0, total - free - distinct) * size, shared_slots=shared * size,
-            running=len(self._scheduler.active_requests),
-            waiting=len(self._scheduler.waiting_requests),
+            running=len(self._running), waiting=len(waiting), preempted=preempted,
         )  # fmt: skip
         self._idle = False
 
@@ -170,10 +177,10 @@ class PagedView:
             self._recorder.blocks(now, request, gained=[], lost=self._known.pop(request))
         for request, blocks in tables.items():
             before = self._known.get(request, [])
-            if len(blocks) != len(before) or blocks[-1:] != before[-1:]:
-                had = set(before)
+            if blocks != before:  # grown, or a full block gave way to an equal one of another's
+                had, has = set(before), set(blocks)
                 gained = [block for block in blocks if block not in had]
-                lost = [block for block in before if block not in set(blocks)]
+                lost = [block for block in before if block not in has]
                 self._recorder.blocks(now, request, gained=gained, lost=lost)
                 self._known[request] = list(blocks)
 

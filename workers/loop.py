@@ -40,14 +40,16 @@ def main(config: dict[str, Any], channel: Channel) -> None:
         backend: Backend = backend_class(job, recorder)
         with phase("import", writer, channel):
             backend.import_engine()
-        if job.device == "cpu":  # on a GPU, asking would open a context in the wrong process
+        if job.device == "cpu":
             recorder.alloc("import.end", **torch_memory.heap())
+            recorder.facts(torch_memory.mappings("import.end"))
         with phase("load", writer, channel):
             backend.load()
         backend.memory("load.end")
         with phase("warmup", writer, channel):
             pace = warm_up(backend, prompts, job.budget_s)
         backend.memory("warmup.end")
+        recorder.facts(backend.facts())  # a cell that dies in its run is understood by these
         writer.flush()
         channel.send("ready")
         go = channel.receive(timeout=None)
@@ -56,6 +58,8 @@ def main(config: dict[str, Any], channel: Channel) -> None:
         with phase("run", writer, channel):
             done, reason = run(backend, job, prompts, recorder, channel, pace)
         backend.memory("run.end")
+        if job.device == "cpu":
+            recorder.facts(torch_memory.mappings("run.end"))
         recorder.facts(backend.facts())
         with phase("teardown", writer, channel):
             backend.close()
@@ -81,13 +85,22 @@ def warm_up(backend: Backend, prompts: list[Prompt], budget_s: float | None) -> 
     be stopped on the way.
     """
     first = short(prompts[:WARMUP_REQUESTS], WARMUP_TOKENS, "warmup")
-    backend.generate(first[: backend.batch_size(first)])
-    if budget_s is None or backend.batch_size(prompts) < len(prompts):
+    size = batch_size(backend, prompts)
+    backend.generate(first[: batch_size(backend, first)])
+    if budget_s is None or size < len(prompts):
         return None
     trial = short(prompts[:PACE_REQUESTS], PACE_TOKENS, "pace")
     begun = time.monotonic()
     backend.generate(trial)
     return Pace(time.monotonic() - begun, trial, budget_s)
+
+
+def batch_size(backend: Backend, prompts: list[Prompt]) -> int:
+    """Return how many of these requests the backend takes at once. Raises Problem for none."""
+    size = backend.batch_size(prompts)
+    if size < 1:
+        raise Problem("no request fits the KV budget")
+    return size
 
 
 def short(prompts: list[Prompt], tokens: int, label: str) -> list[Prompt]:
@@ -134,9 +147,7 @@ def run(
     if pace and (fitting := pace.fitting(prompts)) < len(prompts):
         chosen = prompts[:fitting]
         reason = f"{budget}: at the warm-up's {pace.rate:.0f} tokens/s no more requests fit"
-    size = backend.batch_size(chosen)
-    if size < 1:
-        raise Problem("no request fits the KV budget")
+    size = batch_size(backend, chosen)
     recorder.arrive = clock.now()
     recorder.finished = 0
     deadline = Deadline(job.budget_s)

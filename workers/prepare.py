@@ -21,6 +21,7 @@ from traces.workload import AnySpec
 from workers import workloads
 
 WEIGHTS = ("*.safetensors", "*.bin")
+MAX_HEADER = 100_000_000  # what the safetensors library takes
 
 
 def main(config: dict[str, Any], channel: Channel) -> None:
@@ -68,7 +69,7 @@ def describe(folder: Path) -> dict[str, Any]:
         }
     except OSError as error:
         raise Problem(f"{path}: cannot be read ({error.strerror}): not a model folder") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Problem(
             f"{path}: not a decoder model's configuration ({type(error).__name__}: {error})"
         ) from None
@@ -149,7 +150,7 @@ def _whole(path: Path) -> bool:
     """Whether a safetensors file is as long as its header says (8-byte length, JSON, data)."""
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        if length > path.stat().st_size:
+        if length > min(path.stat().st_size, MAX_HEADER):
             return False
         try:
             header = json.loads(stream.read(length))
@@ -186,5 +187,8 @@ def _encoder(folder: Path) -> Callable[[str], list[int]] | None:
         return None
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise Problem(f"{path}: not a tokenizer ({error})") from None
     return lambda text: list(tokenizer.encode(text).ids)

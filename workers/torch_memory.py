@@ -1,6 +1,7 @@
 """Read torch's allocator and the device, from inside the process that owns them."""
 
 import ctypes
+from pathlib import Path
 from typing import Any
 
 
@@ -31,6 +32,34 @@ def heap() -> dict[str, int | None]:
         "reserved": info.arena + info.hblkhd,
         "inactive_split": None,
     }
+
+
+def mappings(where: str) -> dict[str, int]:
+    """Return this process's PSS by what is mapped: weights files, other files, anonymous memory.
+
+    Weights that Transformers maps from a safetensors file are not on the heap, and libraries grow
+    after they were imported, as their pages are used. Empty where /proc has no smaps.
+    """
+    sums = {"weights_file": 0, "files": 0, "anonymous": 0}
+    kind = "anonymous"
+    try:
+        lines = Path("/proc/self/smaps").read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    for line in lines:
+        key, _, rest = line.partition(" ")
+        if not key.endswith(":"):  # the first line of a mapping: addresses, then perhaps a path
+            path = line.split(maxsplit=5)[5] if line.count(" ") >= 5 and "/" in line else ""
+            kind = _mapping_kind(path)
+        elif key == "Pss:":
+            sums[kind] += int(rest.split()[0]) << 10
+    return {f"pss_{kind}_bytes.{where}": size for kind, size in sums.items()}
+
+
+def _mapping_kind(path: str) -> str:
+    if not path.startswith("/"):
+        return "anonymous"
+    return "weights_file" if path.endswith((".safetensors", ".bin")) else "files"
 
 
 def allocator(device: str) -> dict[str, int | None]:

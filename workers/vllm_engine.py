@@ -99,6 +99,7 @@ class Worker:
             for prompt in prompts
         ]  # fmt: skip
         outputs = self.llm.generate(inputs, settings, use_tqdm=False)
+        self._time(outputs)
         for prompt, output in zip(prompts, outputs, strict=True):
             stats = output.metrics
             self.recorder.request(
@@ -106,6 +107,13 @@ class Worker:
                 _ns(stats.first_token_ts), _ns(stats.last_token_ts),
             )  # fmt: skip
         self.llm.reset_prefix_cache()  # one batch must not find another's prompts
+
+    def _time(self, outputs: list[Any]) -> None:
+        """Take the engine's own timing: its counts and stamps, from first queued to last token."""
+        stats = [output.metrics for output in outputs]
+        seconds = max(s.last_token_ts for s in stats) - min(s.queued_ts for s in stats)
+        tokens = sum(s.num_generation_tokens for s in stats)
+        self._facts["engine_throughput_tokens_per_s"] = tokens / seconds if seconds > 0 else None
 
     def memory(self, where: str) -> None:
         seen = self._ask("pagedbench_memory", self.job.device, self.job.baseline_used)
@@ -132,7 +140,7 @@ class Worker:
                 "max_num_seqs": config.scheduler_config.max_num_seqs,
                 "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
                 "kv_cache_dtype": config.cache_config.cache_dtype,
-                "engine_process": self._facts.pop("engine_process"),
+                "engine_process": self._facts["engine_process"],
             },
             **self._facts,
         }  # fmt: skip

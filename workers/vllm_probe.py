@@ -30,6 +30,15 @@ class Probe:
 
             torch.cuda.reset_peak_memory_stats()
 
+    def pagedbench_record(self, on: bool) -> None:
+        """Switch the scheduler's recording, while no request runs.
+
+        It reaches the scheduler where that shares a process with the worker: on one device.
+        """
+        from workers import vllm_scheduler
+
+        vllm_scheduler.recording = on
+
 
 def _flat(caches: Any) -> list[Any]:
     """Flatten nested lists or dicts of tensors (their shape differs between versions)."""

@@ -16,10 +16,14 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 
 from traces import clock
-from traces.records import Blocks, Kv
+from traces.records import Blocks, Facts, Kv
 from traces.writer import Writer
 
 SCAN_EVERY = 64  # steps between scans of the free queue for cached blocks: the scan is O(pool)
+NOT_SCANNED = {"cached_slots": f"scanned every {SCAN_EVERY} steps"}
+
+recording = True
+"""Whether to record. `Probe.pagedbench_record` sets it, to measure the cost; only while idle."""
 
 
 class _Recording:
@@ -41,9 +45,10 @@ class _Recording:
         self._tables: dict[str, list[int]] = {}
         self._table_blocks = 0
         self._step = 0
-        self._cached: int | None = None
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
+        if not recording:
+            return super().schedule(*args, **kwargs)  # type: ignore[misc]
         begun = clock.now()
         output = super().schedule(*args, **kwargs)  # type: ignore[misc]
         self._take(begun, output)
@@ -53,6 +58,8 @@ class _Recording:
 
     def update_from_output(self, *args: Any, **kwargs: Any) -> Any:
         outputs = super().update_from_output(*args, **kwargs)  # type: ignore[misc]
+        if not recording:
+            return outputs
         ended = [name for name in self.finished_req_ids if name in self._tables]
         if ended:
             now = clock.now()
@@ -60,8 +67,15 @@ class _Recording:
                 self._lose(now, request_id)
             if not self.running:
                 self._count(now, 0)
-                self._trace.flush()
+                self._settle(now)
         return outputs
+
+    def _settle(self, now: int) -> None:
+        """All requests ended: write down the engine's own gauge at its highest, and start anew."""
+        values = {"engine_kv_usage_peak": self._gauge}
+        self._trace.write(Facts(t=now, values=values))
+        self._trace.flush()
+        self._gauge = 0.0
 
     def shutdown(self) -> None:
         super().shutdown()  # type: ignore[misc]
@@ -99,21 +113,32 @@ class _Recording:
         size, pool = self._block_size, self._pool
         used = pool.num_gpu_blocks - 1 - pool.get_num_free_blocks()  # block 0 is the null block
         shared = max(0, self._table_blocks - used)
+        self._gauge = max(self._gauge, self.kv_cache_manager.usage)
         computed = sum(request.num_computed_tokens for request in self.running)
-        if pool.enable_caching and (self._step % SCAN_EVERY == 1 or not self.running):
-            self._cached = sum(
-                block.ref_cnt == 0 and block.block_hash is not None and not block.is_null
-                for block in pool.blocks
-            )
+        cached = self._cached()
         self._trace.write(
             Kv(
                 t=now, step=self._step, live_tokens=computed - shared * size,
                 reserved_slots=used * size, pool_slots=(pool.num_gpu_blocks - 1) * size,
-                cached_slots=None if self._cached is None else self._cached * size,
+                cached_slots=None if cached is None else cached * size,
                 shared_slots=shared * size, running=len(self.running),
                 waiting=len(self.waiting), preempted=preempted,
+                why=NOT_SCANNED if cached is None else None,
             )
         )  # fmt: skip
+
+    def _cached(self) -> int | None:
+        """Return how many blocks nobody holds and a later request may find; None between scans."""
+        pool = self._pool
+        if not pool.enable_caching:
+            return 0
+        if self._step % SCAN_EVERY != 1 and self.running:
+            return None  # the last scan's number would be wrong: blocks were taken since
+        evictable: int = sum(
+            block.ref_cnt == 0 and block.block_hash is not None and not block.is_null
+            for block in pool.blocks
+        )
+        return evictable
 
 
 class RecordingScheduler(_Recording, Scheduler):

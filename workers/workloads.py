@@ -4,13 +4,15 @@ Only `random.Random.random()` is used: its sequence for a seed is promised to st
 all Python versions, which no other generator promises.
 """
 
-import json
 import math
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
+
+import msgspec
+from msgspec import Struct, field
 
 from traces import workload as kinds
 from traces.errors import Problem
@@ -74,28 +76,26 @@ def _read(spec: kinds.AnySpec, encode: Encode) -> Iterator[tuple[str, int]]:
 
 
 def _jsonl(spec: kinds.Jsonl) -> Iterator[tuple[str, int]]:
-    lines = [line for line in _file(spec.path).splitlines() if line.strip()]
-    for number, line in enumerate(lines[: spec.requests], 1):
+    lines = [pair for pair in enumerate(_file(spec.path).split("\n"), 1) if pair[1].strip()]
+    if len(lines) < (spec.requests or 1):
+        raise Problem(f"{spec.path}: {len(lines)} prompts, {spec.requests or 1} asked for")
+    for number, line in lines[: spec.requests]:
         try:
-            item = json.loads(line)
-            yield str(item["prompt"]), int(item.get("output_tokens", spec.output_tokens))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            item = msgspec.json.decode(line, type=_JsonlLine)
+        except (msgspec.DecodeError, RecursionError) as error:
             raise Problem(
-                f'{spec.path}: line {number} is not {{"prompt": text, "output_tokens": n}} '
-                f"({type(error).__name__}: {error})"
+                f'{spec.path}: line {number} is not {{"prompt": text, "output_tokens": n}}: {error}'
             ) from None
+        yield item.prompt, item.output_tokens or spec.output_tokens
 
 
 def _sharegpt(spec: kinds.ShareGpt, encode: Encode) -> Iterator[tuple[str, int]]:
     try:
-        talks = json.loads(_file(spec.path))
-        pairs = [
-            (turns[0]["value"], turns[1]["value"])
-            for turns in (talk["conversations"] for talk in talks)
-            if len(turns) >= 2
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise Problem(f"{spec.path}: not a ShareGPT file ({type(error).__name__})") from None
+        talks = msgspec.json.decode(_file(spec.path), type=list[_Talk])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem(f"{spec.path}: not a ShareGPT file ({error})") from None
+    turns = [talk.conversations for talk in talks if len(talk.conversations) >= 2]
+    pairs = [(first.value, second.value) for first, second, *_ in turns if first.asked]
     if len(pairs) < spec.requests:
         raise Problem(f"{spec.path}: {len(pairs)} conversations, {spec.requests} asked for")
     for question, answer in pairs[: spec.requests]:
@@ -107,6 +107,28 @@ def _file(path: str) -> str:
         return Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Problem(f"{path}: cannot be read ({error})") from None
+
+
+class _JsonlLine(Struct):
+    """One line of the user's own file."""
+
+    prompt: str
+    output_tokens: kinds.Count | None = None
+
+
+class _Turn(Struct):
+    """Who said what."""
+
+    value: str
+    speaker: str = field(default="human", name="from")
+
+    @property
+    def asked(self) -> bool:
+        return self.speaker in ("human", "user")
+
+
+class _Talk(Struct):
+    conversations: list[_Turn] = []
 
 
 class _Draw:

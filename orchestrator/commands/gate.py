@@ -49,11 +49,11 @@ def command(
     given = ["--suite", _absolute(suite), *arguments]
     with in_order(), lock.held(f"pagedbench gate {suite}", wait_s=wait_s):
         folder = Folder.create(None, results.resolve(), "gate", commits[1]).path
-        with checkouts(Path.cwd(), commits, folder) as sides:
+        with checkouts(Path.cwd(), commits, folder, _tell) as sides:
             for name, side in zip(gate.SIDES, sides, strict=True):
-                click.echo(f"{name} {side.commit[:10]}: setting up", err=True)
+                _tell(f"{name} {side.commit[:10]}: setting up")
                 side.setup()
-            click.echo(f"{rounds} rounds of both, interleaved", err=True)
+            _tell(f"{rounds} rounds of both, interleaved")
             one, two = gate.measure(sides, rounds, given, folder, limit_s)
     diff = compare.diff(
         one, two, names=(f"{base}", f"{head}"), metrics=named, tolerances=limits, vary=vary,
@@ -61,8 +61,12 @@ def command(
     )  # fmt: skip
     _keep(diff, folder)
     click.echo(render(diff, "table", bool(named)), nl=False)
-    click.echo(f"both results are in {folder}", err=True)
+    _tell(f"both results are in {folder}")
     return diff.exit_code
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _commit(name: str) -> str:

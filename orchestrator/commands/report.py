@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 
 from orchestrator.store import Folder
-from report import build, canonical, pages, table
+from report import build, canonical, pages, table, watched
 from traces.errors import Problem
 
 
@@ -16,6 +16,9 @@ def command(folder: Path) -> None:
     """Make the report of a results folder anew, from its traces."""
     if not folder.is_dir():
         raise Problem(f"{folder}: no such results folder")
+    if (folder / watched.ABOUT).is_file():  # left by `pagedbench monitor`
+        click.echo(watched.text(watched.write(folder)), nl=False)
+        return
     result = build.build(folder)
     Folder(folder).write("result.json", canonical.dumps(result))
     written = pages.write(folder, result)

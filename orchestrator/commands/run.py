@@ -40,22 +40,27 @@ def command(
     untested: bool, quiet: bool, **changes: Any,
 ) -> int:  # fmt: skip
     """Run a suite and compare the backends."""
+    changes = {key: value for key, value in changes.items() if value not in (None, False)}
     if resume:
+        if changes or only or out:
+            raise Problem(
+                "--resume goes on with a run as it was begun: leave the other options out"
+            )
         folder = Folder.open(resume)
         chosen = _resumed(folder)
     else:
-        chosen = _changed(suite.load(name), only, {k: v for k, v in changes.items() if v})
+        chosen = _changed(suite.load(name), only, changes)
     _check_installed(chosen, untested)
     models.resolve(chosen.model)
     if not resume:
         commit = (environment.git(Path.cwd()) or {}).get("commit")
         folder = Folder.create(out, results, chosen.name, commit)
-    console = Console(stderr=True)
-    with in_order(), Progress(console, quiet) as progress:
-        run = Run(chosen, folder, _estimating(progress, chosen, folder))
-        result = run.execute()
-    pages.write(folder.path, result)
-    table.render(result, Console())
+    with in_order():
+        with Progress(Console(stderr=True), quiet) as progress:
+            run = Run(chosen, folder, _estimating(progress, chosen, folder))
+            result = run.execute()
+        pages.write(folder.path, result)
+        table.render(result, Console())
     if not quiet:
         click.echo(
             f"\nEverything is in {folder.path}: report.html, report.md, result.json, traces."

@@ -6,7 +6,7 @@ nothing. A backend that stopped working, or stopped giving the right tokens, reg
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -46,10 +46,11 @@ def cell(base: list[Cell], head: list[Cell], rules: Rules) -> CellDiff:
         found.state = "incomparable"
         found.notes.insert(0, other)
         return found
-    requests = min((c.requests_run or c.requests_asked for c in base + head), default=0)
-    found.rows += [
-        row for m in rules.chosen() if (row := _row(m, base, head, rules, requests)) is not None
-    ]
+    requests = min((c.requests_run or 0 for c in base + head if c.status == "ok"), default=0)
+    for metric in rules.chosen():
+        if row := _row(metric, base, head, rules, requests):
+            found.rows.append(row)
+    found.notes += _lost(base, head, rules)
     if broken := _one_sided(base, head):
         found.state = "invalid"
         found.notes.insert(0, broken)
@@ -72,6 +73,18 @@ def _row(
         metric=metric.name, title=metric.title, unit=metric.unit, change=change,
         weight=weight, why=why,
     )  # fmt: skip
+
+
+def _lost(base: list[Cell], head: list[Cell], rules: Rules) -> Iterator[str]:
+    """Name the metrics that gate and that one side alone could measure."""
+    for side, here, there in (("base", base, head), ("head", head, base)):
+        names = [
+            m.name
+            for m in rules.chosen()
+            if m.gates and metrics.values(m, there) and not metrics.values(m, here)
+        ]
+        if names and any(c.status == "ok" for c in here):
+            yield f"not measured in {side}: {', '.join(names)}"
 
 
 def _weight(metric: Metric, change: Change, named: bool, requests: int) -> tuple[Weight, str]:

@@ -2,7 +2,7 @@
 // memory as it is at one moment, every slot with the same area, whatever the backend.
 "use strict";
 
-const MAP_HEIGHT = 240;
+const MAP_HEIGHT = [240, 460]; // pixels: more for more rows
 const NOW_HEIGHT = 150;
 
 function drawBlocks() {
@@ -46,9 +46,11 @@ class Player {
 
   redraw() {
     const deepest = Math.max(...this.panels.map((panel) => panel.depth));
+    const rows = Math.max(...this.panels.map((panel) => panel.map.ids.length));
+    const height = Math.min(MAP_HEIGHT[1], Math.max(MAP_HEIGHT[0], rows));
     for (const panel of this.panels) {
       panel.shownDepth = this.scale.checked ? deepest : panel.depth;
-      panel.drawMap(panel.shownDepth, this.follow.value);
+      panel.drawMap(height, panel.shownDepth, this.follow.value);
     }
     this.show();
   }

@@ -50,8 +50,25 @@ function ledgerTables() {
     const scroll = element("div", undefined, { class: "scroll", tabindex: "0", role: "region", "aria-label": `Ledger of ${cell.label}` });
     scroll.append(table);
     box.append(scroll);
+    if (cell.ledger.edges.length) box.append(edgeTable(cell));
     place.append(box);
   }
+}
+
+function edgeTable(cell) {
+  const scroll = element("div", undefined, { class: "scroll", tabindex: "0", role: "region", "aria-label": `${cell.label} at the end of each phase` });
+  const table = element("table");
+  table.append(element("caption", "At the end of each phase"));
+  const head = table.createTHead().insertRow();
+  for (const title of ["", "total", "in the allocator", "its slack", "outside of it", "residual"]) head.append(element("th", title, { scope: "col" }));
+  const body = table.createTBody();
+  for (const edge of cell.ledger.edges) {
+    const row = body.insertRow();
+    row.append(element("th", edge.phase, { scope: "row" }));
+    for (const part of ["total", "allocated", "slack", "outside", "residual"]) row.append(element("td", bytesText(edge[part])));
+  }
+  scroll.append(table);
+  return scroll;
 }
 
 function drawWaste() {

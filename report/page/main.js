@@ -1,7 +1,7 @@
 // Unpack the data and the plot library, then draw. Nothing is fetched: both are in this page.
 "use strict";
 
-const page = { data: null, plots: [], drawers: [], took: {} };
+const page = { data: null, plots: [], drawers: [] };
 
 async function unpack(id) {
   const text = document.getElementById(id).textContent.trim();
@@ -10,24 +10,26 @@ async function unpack(id) {
   return new Response(stream).text();
 }
 
+// The figures of our own first: the plot library takes a moment to be ready.
 async function start() {
-  let begun = performance.now();
-  const [data, library] = await Promise.all([unpack("data"), unpack("plotly")]);
-  page.data = JSON.parse(data);
-  page.took.unpack = Math.round(performance.now() - begun);
-  begun = performance.now();
+  const packed = unpack("plotly");
+  page.data = JSON.parse(await unpack("data"));
+  drawAll([drawBlocks, drawRequests]);
   const script = document.createElement("script");
-  script.textContent = library;
+  script.textContent = await packed;
   document.head.append(script);
-  page.took.library = Math.round(performance.now() - begun);
-  for (const draw of [
-    drawMemory, drawLedger, drawWaste, drawKv, drawBlocks, drawSpeed, drawEnergy, drawGantt, drawRequests,
-  ]) {
-    const begun = performance.now();
-    draw();
-    page.took[draw.name] = Math.round(performance.now() - begun);
-  }
+  drawAll([drawMemory, drawLedger, drawWaste, drawKv, drawSpeed, drawEnergy, drawGantt]);
   document.documentElement.dataset.drawn = "yes";
+}
+
+function drawAll(drawings) {
+  for (const draw of drawings) {
+    try {
+      draw();
+    } catch (error) {
+      trouble(error); // the other figures are still worth seeing
+    }
+  }
 }
 
 function trouble(error) {

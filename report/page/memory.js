@@ -2,7 +2,8 @@
 "use strict";
 
 function drawMemory() {
-  plot("memory", () => {
+  const same = document.getElementById("memory-scale");
+  const draw = plot("memory", () => {
     const cells = seen().filter((cell) => cell.picture.memory.lines.total.t.length);
     const scale = unitOf(largest(cells.map((c) => largest(c.picture.memory.lines.total.v))));
     const traces = [];
@@ -21,13 +22,16 @@ function drawMemory() {
     cells.forEach((cell, i) => {
       traces.push(...overlay(cell, scale));
       const y = `y${i + 2}`;
-      layout[`yaxis${i + 2}`] = { ...yAxis(scale, heights[i + 1], range), matches: "y" };
+      const own = [0, (Math.max(largest(cell.picture.memory.lines.total.v), poolBytes(cell)) / scale.size) * 1.25];
+      layout[`yaxis${i + 2}`] = yAxis(scale, heights[i + 1], same.checked ? range : own);
+      if (same.checked) layout[`yaxis${i + 2}`].matches = "y";
       traces.push(...alone(cell, scale, y));
       layout.shapes.push(...bands(cell, y));
       layout.annotations.push(...names(cell, y));
     });
     return { traces, layout };
   });
+  same.addEventListener("change", draw);
 }
 
 function rowHeights(rows) {

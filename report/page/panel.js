@@ -71,22 +71,40 @@ class Panel {
     return { context, width };
   }
 
-  drawMap(depth, followed) {
-    const { context, width } = this.sized(this.base, MAP_HEIGHT);
-    this.sized(this.over, MAP_HEIGHT);
+  drawMap(height, depth, followed) {
+    this.height = height;
+    const { context, width } = this.sized(this.base, height);
+    this.sized(this.over, height);
     const { map } = this;
-    const perSlot = MAP_HEIGHT / depth;
+    const perSlot = height / depth;
     const gap = map.slots * perSlot > 4 ? 1 : 0;
+    const thin = map.slots * perSlot < 2;
     const at = { x: (t) => ((t - map.begin) / this.span) * width, perSlot, deepest: map.slots * perSlot - gap };
     for (let i = 0; i < map.row.length; i++) {
       const request = map.request[i];
       context.globalAlpha = followed && map.requests[request].id !== followed ? 0.18 : 1;
       const top = map.row[i] * map.slots * perSlot;
+      if (thin) {
+        this.thinRow(context, i, Math.floor(top), at);
+        continue;
+      }
       context.fillStyle = this.color(request, true);
       this.heldArea(context, i, top, at);
       context.fillStyle = this.color(request, false);
       this.liveArea(context, i, top, at);
     }
+  }
+
+  // A row thinner than the eye can follow is one line of whole pixels: pale, then full.
+  thinRow(context, i, top, { x }) {
+    const { map } = this;
+    const full = this.reaches(map.request[i], (map.place[i] + 0.5) * map.slots);
+    const [left, right] = [x(map.from[i]), x(map.to[i])];
+    const turn = Math.max(left, Math.min(right, x(full)));
+    context.fillStyle = this.color(map.request[i], true);
+    context.fillRect(left, top, turn - left, 1);
+    context.fillStyle = this.color(map.request[i], false);
+    context.fillRect(turn, top, right - turn, 1);
   }
 
   heldArea(context, i, top, { x, perSlot, deepest }) {
@@ -130,10 +148,10 @@ class Panel {
   }
 
   cursor(share) {
-    const { context, width } = this.sized(this.over, MAP_HEIGHT);
-    context.drawImage(this.base, 0, 0, width, MAP_HEIGHT);
+    const { context, width } = this.sized(this.over, this.height);
+    context.drawImage(this.base, 0, 0, width, this.height);
     context.fillStyle = color("ink");
-    context.fillRect(Math.min(share * width, width - 2), 0, 1.5, MAP_HEIGHT);
+    context.fillRect(Math.min(share * width, width - 2), 0, 1.5, this.height);
   }
 
   // Memory at one moment, line after line like text: a slot has the same area in all panels.
@@ -149,7 +167,7 @@ class Panel {
       while (begin < end - 1e-6) {
         const row = Math.floor(begin / width + 1e-9);
         const until = Math.min(end, (row + 1) * width);
-        context.fillRect(begin - row * width, row * line, until - begin, line - 1);
+        context.fillRect(begin - row * width, row * line, until - begin, line > 4 ? line - 1 : line);
         begin = until;
       }
     };
@@ -198,7 +216,7 @@ class Panel {
   picked(pick) {
     this.over.addEventListener("click", (event) => {
       const share = Math.min(1, event.offsetX / this.over.clientWidth);
-      const row = Math.floor((event.offsetY / MAP_HEIGHT) * (this.shownDepth / this.map.slots));
+      const row = Math.floor((event.offsetY / this.height) * (this.shownDepth / this.map.slots));
       const under = this.at(this.map.begin + share * this.span).find((i) => this.map.row[i] === row);
       pick(under === undefined ? null : this.map.requests[this.map.request[under]].id, share);
     });

@@ -22,6 +22,7 @@ function plot(id, build, optional = false) {
   page.drawers.push(draw);
   page.plots.push(id);
   draw();
+  return draw;
 }
 
 function base() {

@@ -2,7 +2,7 @@
 "use strict";
 
 function drawSpeed() {
-  const cells = page.data.cells.filter((cell) => cell.timing);
+  const cells = page.data.cells.filter((cell) => cell.timing && cell.throughput);
   const labels = () => cells.map((cell) => escaped(cell.label));
   plot("throughput", () => ({
     traces: cells.length ? [
@@ -75,7 +75,7 @@ function drawGantt() {
   cells.forEach((cell, i) => choice.append(element("option", cell.label, { value: i })));
   const paged = cells.findIndex((cell) => cell.layout === "paged");
   choice.value = String(Math.max(0, paged));
-  plot("gantt", () => {
+  const draw = plot("gantt", () => {
     const cell = cells[Number(choice.value)];
     const rows = cell ? cell.rows : [];
     const part = (name, from, to, fill) => ({
@@ -96,5 +96,5 @@ function drawGantt() {
       },
     };
   });
-  choice.addEventListener("change", () => page.drawers.forEach((draw) => draw()));
+  choice.addEventListener("change", draw);
 }

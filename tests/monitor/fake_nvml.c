@@ -9,6 +9,7 @@
  *   gpu UUID NAME TOTAL USED RESERVED        indices in order of appearance
  *   mig UUID NAME TOTAL USED RESERVED PARENT-UUID
  *   proc UUID PID BYTES|na
+ *   idle UUID                                utilisation, power, clocks and reasons are 0
  *   energy UUID MILLIJOULES-AT-START MILLIWATTS
  *   spike UUID BYTES PERIOD_US LENGTH_US     used rises periodically, by the monotonic clock
  *   error FUNCTION UUID|* FROM TO CODE       the nth to mth call of a function fails
@@ -33,7 +34,7 @@ enum { MAX = 64, EPOCHS = 64 };
 
 typedef struct { int device, reset, init; } Handle;
 typedef unsigned long long u64;
-typedef struct { char uuid[80], name[80], parent[80]; u64 total, used, reserved; int index; } Dev;
+typedef struct { char uuid[80], name[80], parent[80]; u64 total, used, reserved; int index, idle; } Dev;
 typedef struct { char uuid[80]; unsigned pid; u64 bytes; } Proc;
 typedef struct { char function[80], uuid[80]; long from, to, seen; int code; } Rule;
 typedef struct { char uuid[80]; u64 bytes, period, length; } Spike;
@@ -79,6 +80,8 @@ static void statement(const char *line) {
         for (int i = 0; i < n_dev; i++) d.index += !devs[i].parent[0];
         devs[n_dev++] = d;
     }
+    for (int i = 0; i < n_dev; i++)
+        if (sscanf(line, "idle %79s", d.name) == 1 && !strcmp(d.name, devs[i].uuid)) devs[i].idle = 1;
     if (sscanf(line, "proc %79s %u %31s", p.uuid, &p.pid, size) == 3) {
         p.bytes = strcmp(size, "na") ? strtoull(size, 0, 10) : ~0ULL;
         procs[n_proc++] = p;
@@ -201,6 +204,7 @@ int nvmlDeviceGetPciInfo_v3(Handle *h, void *out) {
     return OK;
 }
 
+static int busy(Handle *h) { return !dev(h)->idle; }
 static u64 used(Dev *d) {
     u64 sum = d->used;
     for (int i = 0; i < n_spike; i++)
@@ -227,13 +231,13 @@ int nvmlDeviceGetMemoryInfo_v2(Handle *h, u64 *out) { /* version, total, reserve
     out[3] = out[1] - out[2] - out[4];
     return OK;
 }
-int nvmlDeviceGetCurrentClocksEventReasons(Handle *h, u64 *out) { ENTER(h); *out = 0x24; return OK; }
+int nvmlDeviceGetCurrentClocksEventReasons(Handle *h, u64 *out) { ENTER(h); *out = busy(h) * 0x24; return OK; }
 #endif
-int nvmlDeviceGetCurrentClocksThrottleReasons(Handle *h, u64 *out) { ENTER(h); *out = 0x24; return OK; }
-int nvmlDeviceGetUtilizationRates(Handle *h, unsigned *out) { ENTER(h); out[0] = 87; out[1] = 41; return OK; }
-int nvmlDeviceGetPowerUsage(Handle *h, unsigned *out) { ENTER(h); *out = 345678; return OK; }
+int nvmlDeviceGetCurrentClocksThrottleReasons(Handle *h, u64 *out) { ENTER(h); *out = busy(h) * 0x24; return OK; }
+int nvmlDeviceGetUtilizationRates(Handle *h, unsigned *out) { ENTER(h); out[0] = busy(h) * 87; out[1] = busy(h) * 41; return OK; }
+int nvmlDeviceGetPowerUsage(Handle *h, unsigned *out) { ENTER(h); *out = busy(h) * 345678; return OK; }
 int nvmlDeviceGetEnforcedPowerLimit(Handle *h, unsigned *out) { ENTER(h); *out = 700000; return OK; }
-int nvmlDeviceGetClockInfo(Handle *h, unsigned type, unsigned *out) { ENTER(h); *out = type == 2 ? 2619 : 1980; return OK; }
+int nvmlDeviceGetClockInfo(Handle *h, unsigned type, unsigned *out) { ENTER(h); *out = busy(h) * (type == 2 ? 2619 : 1980); return OK; }
 int nvmlDeviceGetTemperature(Handle *h, unsigned sensor, unsigned *out) { ENTER(h); *out = 61 + sensor; return OK; }
 int nvmlDeviceGetTotalEnergyConsumption(Handle *h, u64 *out) {
     ENTER(h);

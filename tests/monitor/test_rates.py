@@ -37,7 +37,7 @@ def test_eight_gpus_are_read_at_every_tick(driver, tmp_path):
         done = sampling.stop()
     of_each = {uuid: sum(s.uuid == uuid for s in sampling.of(Sample)) for uuid in uuids}
     assert set(of_each.values()) == {done["ticks"] + 1}  # and the last reading
-    assert done["ticks"] + done["missed"] == pytest.approx(150, rel=0.1)
+    assert done["ticks"] + done["missed"] == pytest.approx(150, rel=0.3)
 
 
 def test_the_cost_is_accounted_and_small(driver, tmp_path):

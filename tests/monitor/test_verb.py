@@ -1,7 +1,9 @@
 """`pagedbench monitor`, as a user runs it, above the driver's double."""
 
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,9 +11,13 @@ import time
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
+from orchestrator.cli import pagedbench
+from orchestrator.liveview import Screen
 from report import watched
 from tests.monitor.double import GIB, ROOT, A, B
+from traces.errors import Problem
 from traces.reader import read
 from traces.records import End, Header, Host, Mark, Sample
 
@@ -193,20 +199,68 @@ def test_numbers_come_from_the_trace_alone(monitor):
     assert watched.write(seen.folder) == before == seen.summary
 
 
+def test_report_makes_a_watch_anew_too(monitor, capsys):
+    seen = monitor(command=("sleep", "0.2"))
+    seen.end()
+    (seen.folder / "timeline.svg").unlink()
+    pagedbench.main(["report", str(seen.folder)], standalone_mode=False)
+    assert "`sleep 0.2` (exit code 0)" in capsys.readouterr().out
+    assert (seen.folder / "timeline.svg").exists()
+
+
 @pytest.mark.parametrize(
-    ("options", "command", "words"),
+    ("argv", "words"),
     [
-        (["--interval", "5"], (), "duration '5'"),
-        (["--interval", "1us"], (), "interval_s = 1e-06: must lie between 1 ms and 1 h"),
-        (["--pid", "4190000"], (), "no process 4190000"),
-        (["--pid", "1"], ("true",), "give one of them"),
-        (["--gpu", "7"], ("true",), "no GPU 7 on this machine; there is: 0"),
-        ([], ("no-such-command",), "no command 'no-such-command'"),
-        (["--out", "/"], ("true",), "exists already"),
+        (["--interval", "5"], "duration '5'"),
+        (["--duration", "soon"], "duration 'soon'"),
+        (["--pid", "4190000"], "no process 4190000"),
+        (["--pid", "1", "--", "true"], "give one of them"),
+        (["--", "no-such-command"], "no command 'no-such-command'"),
+        (["--out", "/"], "exists already"),
+        (["--out", "/proc/x"], "cannot be written"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(monitor, options, command, words):
-    seen = monitor(*options, command=command)
+def test_bad_input_is_a_problem_before_anything_starts(argv, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Problem, match=words) as told:
+        pagedbench.main(["monitor", *argv], standalone_mode=False)
+    assert told.value.exit_code == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--interval", "1us"], "interval_s = 1e-06: must lie between 1 ms and 1 h"),
+        (["--gpu", "7"], "no GPU 7 on this machine; there is: 0"),
+    ],
+)
+def test_what_the_sampler_refuses_is_one_line_and_exit_code_2(monitor, options, words):
+    seen = monitor(*options, command=("true",))
     assert seen.end() == 2
     assert words in seen.err
     assert len(seen.err.strip().splitlines()) == 1
+
+
+def test_the_live_view_shows_memory_now_and_at_most():
+    out = io.StringIO()
+    view = Screen(Console(file=out, force_terminal=True, width=100))
+    device = {
+        "uuid": A,
+        "used": 2 * GIB,
+        "highest": 3 * GIB,
+        "total": 80 * GIB,
+        "gpu_util": 0,
+        "power_w": None,
+    }
+    host = {"rss": GIB, "processes": 4, "cpu_s": 1.5, "host_used": 2 * GIB, "host_total": 8 * GIB}
+    with view:
+        view.show({"devices": [device], "host": host})
+        view.show(None)
+        view.show(
+            {"devices": [device | {"used": GIB, "highest": GIB}], "host": host | {"rss": None}}
+        )
+    last = out.getvalue().rsplit("now", 1)[1]
+    assert A[:12] in last
+    assert re.search(r"1\.00 GiB\s+3\.00 GiB\s+0 %", last)
+    assert "process tree" not in last

@@ -35,6 +35,11 @@ def test_a_static_row_is_as_long_as_it_was_made():
     assert found["pad"] == [0]
 
 
+def test_a_killed_static_cache_is_as_long_as_what_it_held():
+    untold = [record for record in contiguous() if not isinstance(record, Facts)]
+    assert drawn(untold)["long"] == [[100], [100]]
+
+
 def test_a_padded_batch_pads_to_its_longest_prompt():
     asked = [("a", 10, 5), ("b", 30, 2)]
     found = drawn(list(simulate.padded(asked, 2)))

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from report.kv import kv
@@ -101,6 +101,7 @@ def test_kv_of_two_files_is_put_in_order():
     assert summed(records).efficiency == pytest.approx(0.19)
 
 
+@settings(max_examples=40)
 @given(st.integers(1, 12), st.integers(0, 10_000), st.sampled_from([1, 4, 16, 128]))
 def test_live_and_waste_make_up_all_that_is_held(n, seed, block):
     requests = simulate.asked(n, seed)
@@ -116,6 +117,7 @@ def test_live_and_waste_make_up_all_that_is_held(n, seed, block):
         assert sum(parts) + found.efficiency == pytest.approx(1)
 
 
+@settings(max_examples=40)
 @given(st.integers(1, 12), st.integers(0, 10_000))
 def test_blocks_of_one_slot_waste_nothing_but_the_last_token(n, seed):
     """A request's last token is never stored, so with blocks of one every held slot is filled."""

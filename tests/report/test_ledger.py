@@ -5,7 +5,7 @@ from typing import Any
 from report.ledger import ledger
 from report.merge import merge
 from report.sampled import sampled
-from tests.report.folder import MIB, at, phase, sample, step
+from tests.report.folder import MIB, at, host, phase, sample, step
 from traces.records import Alloc, Facts, Phase, Record
 
 
@@ -76,6 +76,58 @@ def test_a_peak_between_others_is_found_and_nulls_are_passed_over():
     seen = sampled([sample(0, 1), sample(1, None), sample(2, 99), sample(3, 3)])
     found: Any = ledger(merge([*records, step(4, 1, 1)], seen), None)
     assert found.total == 98 * MIB
+
+
+def test_memory_at_the_end_of_a_phase():
+    found = gpu(1930, **{"outside_allocator_bytes.run.end": 220 * MIB}).edges
+    assert [edge.phase for edge in found] == ["run"]
+    (edge,) = found
+    # the reading nearest to the end of the run is 900 MiB, of which 10 were there before
+    assert (edge.total, edge.allocated, edge.slack) == (890 * MIB, 1500 * MIB, 200 * MIB)
+    assert edge.residual == (890 - 1700 - 220) * MIB
+
+
+def on_a_cpu(heap_mib: int | None) -> Any:
+    """A process of 100 MiB after imports, 500 warm, 520 at most; 200 of weights, 50 of cache."""
+    records: list[Record] = [
+        *phase("import", 0, 1000),
+        *phase("load", 1000, 5000),
+        *phase("warmup", 5000, 9000),
+        Phase(t=at(9100), name="run", edge="begin"),
+        step(9100, 5, 50),
+        Phase(t=at(20_000), name="run", edge="end"),
+        Facts(
+            t=at(20_000),
+            values={
+                "kv_layout": "static", "bytes_per_slot": MIB, "weights_bytes": 200 * MIB,
+                "max_cache_len": 50,
+            },
+        ),
+    ]  # fmt: skip
+    for where, grown in (("import.end", 0), ("warmup.end", heap_mib)):
+        size = None if grown is None else (30 + grown) * MIB
+        records.append(
+            Alloc(t=at(9000), where=where, allocated=size, reserved=size, inactive_split=None)
+        )
+    readings = [host(900, 90), host(1005, 100), host(5100, 300), host(9010, 500), host(15_000, 520)]
+    return ledger(merge(records, sampled(readings)), None)
+
+
+def test_host_ledger_by_hand():
+    found = on_a_cpu(280)  # the heap holds weights and cache, and 30 more
+    assert lines(found) == {
+        "runtime": 100, "weights": 200, "KV": 50, "activations": 30, "other": 120,
+    }  # fmt: skip
+    assert (found.total, found.residual) == (520 * MIB, 20 * MIB)
+    assert not found.flagged
+
+
+def test_weights_mapped_from_their_file_are_not_in_the_heap():
+    assert lines(on_a_cpu(70))["activations"] == 20
+
+
+def test_without_a_heap_count_the_two_are_one_line():
+    assert lines(on_a_cpu(None))["activations/other"] == 150
 
 
 def test_nobody_watched():

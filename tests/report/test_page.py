@@ -9,7 +9,8 @@ import pytest
 
 from report import canonical, pages
 from report.build import Run, build
-from report.html import Entry, render
+from report.html import render
+from report.scene import Entry
 from tests.report import simulate
 from tests.report.browser import Opened, browser, open_page
 from tests.report.folder import Folder, meta
@@ -29,6 +30,8 @@ def chromium() -> Iterator[Any]:
 def make(path: Path) -> Path:
     """A run with a failed backend and with names and prompts from a hostile outside."""
     folder = simulate.run_folder(Folder(path), gpu=True)
+    cut = path / "cells" / "hf-static.r0"  # interrupted after its last phase: traces are whole
+    folder.about(cut, "hf-static", status="interrupted", reason="stopped by the user")
     failed = path / "cells" / "hf-paged.r0"
     failed.mkdir()
     folder.about(failed, "hf-paged", status="oom", reason=HOSTILE, log_tail=[HOSTILE, "last line"])
@@ -96,6 +99,14 @@ def test_hovering_one_plot_shows_all_at_that_time(opened):
         "(document.getElementById('memory')._fullLayout)"
     )
     assert layout == {"hoversubplots": "axis", "hovermode": "x", "other": False}
+
+
+def test_the_backends_memory_can_have_one_scale(opened):
+    ranges = "['yaxis2', 'yaxis3'].map((a) => document.getElementById('memory').layout[a].matches)"
+    assert opened.page.evaluate(ranges) == [None, None]
+    opened.page.locator("#memory-scale").check()
+    assert opened.page.evaluate(ranges) == ["y", "y"]
+    opened.page.locator("#memory-scale").uncheck()
 
 
 def canvas(opened: Opened, which: int) -> str:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from report import figures, markdown, perfetto, summary, table, words
+from report import figures, markdown, perfetto, summary, table, view, words
 from report.build import Run, build
 from report.result import Parity, Result
 from tests.report import simulate
@@ -69,21 +69,24 @@ def test_a_narrow_terminal_gets_several_tables(result):
 def test_the_sentences_say_that_the_pool_is_a_setting(result):
     said = " ".join(words.sentences(result, summary.columns(result)))
     assert "setting" in said
-    assert "same token ids" in said
+    assert "same prompt token ids" in said
+    assert "same weights" in said
     different = msgspec.structs.replace(
         result, model=msgspec.structs.replace(result.model, same_weights=False)
     )
-    assert "same token ids" not in words.sentences(different, [])[0]
+    assert "same weights" not in words.sentences(different, [])[0]
 
 
 def test_divergence_is_shown(result):
     parity = Parity(
         verdict="pass", method="regret", reference="hf-sequential", identical=3, compared=4,
-        first_divergence={"request": "r1", "position": 17}, max_regret=0.12, mean_regret=0.001,
+        first_divergence={"request": "r1", "position": 17, "token": 5, "logprob": -1.25},
+        max_regret=0.12, mean_regret=0.001,
     )  # fmt: skip
     cells = [msgspec.structs.replace(cell, parity=parity) for cell in result.cells]
     text = printed(msgspec.structs.replace(result, cells=cells), width=200)
-    assert "first differs from hf-sequential: request r1, position 17" in text
+    said = "first differs from hf-sequential at request r1, token 17: id 5 (log-probability -1.250)"
+    assert said in text
 
 
 def test_markdown_shows_outside_text_as_text(result):
@@ -115,6 +118,14 @@ def test_markdown_shows_outside_text_as_text(result):
 )
 def test_numbers_are_written_for_people(write, value, text):
     assert write(value) == text
+
+
+def test_the_command_says_what_the_suite_alone_does_not(result):
+    command = view.of(result, "")["command"]
+    assert command.startswith("pagedbench run --suite test --model tiny --dtype float32")
+    assert command.endswith("--backend hf-batched --backend hf-paged --backend vllm")
+    recorded = msgspec.structs.replace(result, volatile={"command": ["pagedbench", "run", "a b"]})
+    assert view.of(recorded, "")["command"] == "pagedbench run 'a b'"
 
 
 def test_perfetto_trace_is_whole_and_in_microseconds(folder):

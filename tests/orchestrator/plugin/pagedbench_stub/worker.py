@@ -36,7 +36,7 @@ class Worker:
         print(self.options.get("say", "importing nothing"), flush=True)
 
     def load(self) -> None:
-        self.recorder.facts({"bytes_per_slot": 64, "kv_layout": "dynamic"})
+        self.recorder.facts({"bytes_per_slot": 256, "kv_layout": "dynamic"})
 
     def batch_size(self, prompts: list[Prompt]) -> int:
         return 1

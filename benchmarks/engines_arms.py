@@ -1,0 +1,151 @@
+"""The measured processes that have both arms in one engine. Started by benchmarks.engines.
+
+Each arm takes requests, generates them, and returns how many tokens came of it. How much work
+takes the seconds asked for is found first, on arm A; that, and a short run of B, is the warm-up.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from traces import clock
+from traces.control import Channel
+from traces.errors import Problem
+from traces.job import Job, Prompt, Workload
+from traces.writer import Writer
+from workers import hf_sequential, vllm_engine
+from workers.backend import Recorder
+
+Arm = Callable[[list[Prompt]], int]
+
+USUAL = 338  # output tokens a request, where time allows: ShareGPT's mean in the vLLM paper
+FEW = 4  # output tokens of the first trial
+TRIAL = 0.1  # of a run's seconds: a trial that takes as long shows the pace
+OVER = 1.03  # aim a little over the seconds asked for, so that no run is shorter
+
+
+class Counting(Recorder):
+    """The backends' recorder, which also counts the tokens that came."""
+
+    tokens = 0
+
+    def request(self, prompt: Prompt, token_ids: list[int], *rest: Any, **named: Any) -> None:
+        self.tokens += len(token_ids)
+        super().request(prompt, token_ids, *rest, **named)
+
+
+def recording(config: dict[str, Any], channel: Channel) -> None:
+    """A: vLLM with our scheduler's recording off; B: on."""
+    job, prompts = _begin(config)
+    trace = Path(job.folder, "engine.jsonl")
+    with Writer(Path(job.folder, "worker.jsonl"), "benchmark") as writer:
+        recorder = Counting(writer, job.record_kv)
+        worker = vllm_engine.Worker(job, recorder)
+        worker.import_engine()
+        worker.load()
+
+        def arm(on: bool) -> Arm:
+            def generate(prompts: list[Prompt]) -> int:
+                worker.llm.collective_rpc("pagedbench_record", args=(on,))
+                before, size = recorder.tokens, trace.stat().st_size
+                worker.generate(prompts)
+                if (trace.stat().st_size > size) != on:
+                    raise Problem("the switch does not reach the scheduler: is it one process?")
+                return recorder.tokens - before
+
+            return generate
+
+        _compare(arm(False), arm(True), prompts, config, channel, worker.facts)
+        worker.close()
+
+
+def plain(config: dict[str, Any], channel: Channel) -> None:
+    """A: what anyone would write around generate(); B: our hf-sequential, recording."""
+    job, prompts = _begin(config)
+    with Writer(Path(job.folder, "worker.jsonl"), "benchmark") as writer:
+        recorder = Counting(writer, job.record_kv)
+        worker = hf_sequential.Worker(job, recorder)
+        worker.import_engine()
+        worker.load()
+        import torch
+
+        def loop(prompts: list[Prompt]) -> int:
+            tokens = 0
+            for prompt in prompts:
+                ids = torch.tensor([prompt.prompt_ids], device=job.device)
+                mask = torch.ones_like(ids)
+                new = prompt.output_tokens
+                output = worker.model.generate(ids, attention_mask=mask, max_new_tokens=new)
+                tokens += len(output[0].tolist()) - len(prompt.prompt_ids)
+            return tokens
+
+        def ours(prompts: list[Prompt]) -> int:
+            before = recorder.tokens
+            for prompt in prompts:
+                worker.generate([prompt])
+            return recorder.tokens - before
+
+        _compare(loop, ours, prompts, config, channel, worker.facts)
+        worker.close()
+
+
+def _begin(config: dict[str, Any]) -> tuple[Job, list[Prompt]]:
+    job = msgspec.convert(config["job"], Job)
+    return job, msgspec.json.decode(Path(job.workload).read_bytes(), type=Workload).requests
+
+
+def _compare(
+    a: Arm, b: Arm, prompts: list[Prompt], config: dict[str, Any], channel: Channel,
+    facts: Callable[[], dict[str, Any]],
+) -> None:  # fmt: skip
+    """Measure both arms in turn, and say so after each run."""
+    job = msgspec.convert(config["job"], Job)
+    room = job.max_length - max(len(prompt.prompt_ids) for prompt in prompts)
+    tokens, rounds = amount(a, prompts, config["seconds"] * OVER, room)
+    b(_sized(prompts, FEW))
+    asked = _sized(prompts, tokens)
+    for name in turns(config["repeats"]):
+        seconds, came = timed({"a": a, "b": b}[name], asked, rounds)
+        if came != len(prompts) * tokens * rounds:
+            raise Problem(f"{came} tokens came where {len(prompts) * tokens * rounds} were asked")
+        channel.send("measured", arm=name, seconds=seconds, tokens=came)
+    work = {"requests": len(prompts), "output_tokens": tokens, "rounds": rounds}
+    kept = {name: facts()[name] for name in ("versions", "settings")}
+    channel.send("done", facts={**work, **kept})
+
+
+def turns(repeats: int) -> Iterator[str]:
+    """Return the order of the arms: AB BA AB ..., so that slow drift touches both alike."""
+    for number in range(repeats):
+        yield from "ab" if number % 2 == 0 else "ba"
+
+
+def amount(arm: Arm, prompts: list[Prompt], seconds: float, room: int) -> tuple[int, int]:
+    """Return output tokens a request, and rounds of all requests, that take about `seconds`.
+
+    From trials of growing length: time is a start (the prompts) and a slope (the tokens).
+    """
+    arm(_sized(prompts, FEW))  # kernels are loaded and shapes compiled
+    trials = [(FEW, timed(arm, _sized(prompts, FEW), 1)[0])]
+    while len(trials) < 2 or (trials[-1][1] < seconds * TRIAL and trials[-1][0] < room):
+        new = min(room, trials[-1][0] * 4)
+        trials.append((new, timed(arm, _sized(prompts, new), 1)[0]))
+    (few, short), (more, long) = trials[-2:]
+    slope = max((long - short) / (more - few), 0.5 * long / more)  # noise may turn it round
+    start = max(0.0, long - more * slope)
+    rounds = max(1, int(seconds / (start + USUAL * slope)))
+    return max(1, min(room, round((seconds / rounds - start) / slope))), rounds
+
+
+def timed(arm: Arm, prompts: list[Prompt], rounds: int) -> tuple[float, int]:
+    """Return the seconds that it took, and the tokens that came."""
+    begin = clock.now()
+    came = sum(arm(prompts) for _ in range(rounds))
+    return (clock.now() - begin) / 1e9, came
+
+
+def _sized(prompts: list[Prompt], tokens: int) -> list[Prompt]:
+    return [replace(prompt, output_tokens=tokens) for prompt in prompts]

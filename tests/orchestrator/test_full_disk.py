@@ -1,0 +1,68 @@
+"""A disk that fills up while a run streams to it: one clear line, no hang, and it can go on."""
+
+import resource
+import shutil
+import subprocess
+
+import pytest
+
+from tests.orchestrator.bench import Bench
+
+DISK = 8 << 20
+SHORT = {"kind": "uniform", "requests": 2, "prompt": [4, 8], "output": [4, 6]}
+LONG = {"kind": "uniform", "requests": 8, "prompt": [4, 8], "output": [300, 300]}
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small file system of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", place], capture_output=True
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("mounting takes root")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize(
+    ("free", "workload", "says"),
+    [
+        (8 << 10, LONG, "cannot write the trace"),
+        (48 << 10, LONG, "cell.json: cannot be written (No space left on device): free some"),
+        (300 << 10, SHORT, "No space left on device: free some space"),
+    ],
+    ids=["sampler", "cell", "report"],
+)
+def test_full(bench, disk, free, workload, says):
+    bench.out = disk / "run"
+    ballast = disk / "ballast"
+    ballast.write_bytes(bytes(DISK - free))
+    suite = bench.suite({"step_s": 0.0002}, workload=workload)
+    done = bench.run("--quiet", "--suite", suite, "--out", bench.out)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+    assert bench.remains() == []
+
+    ballast.unlink()
+    assert bench.resume().returncode == 0
+    assert bench.result()["complete"]
+
+
+def test_a_worker_that_may_not_write_more_is_a_row(bench: Bench):
+    """With a limit on the size of files, as a quota: the other files still fit."""
+    suite = bench.suite({"step_s": 0.0002}, {}, workload=LONG)
+    limit = 150 << 10
+    done = bench.run(
+        "--quiet", "--suite", suite, "--out", bench.out,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr  # the report does not fit either
+    assert "File too large" in done.stderr
+    assert {cell["status"] for cell in bench.cells().values()} == {"failed"}
+    for cell in bench.cells().values():
+        assert cell["reason"].startswith("OSError: [Errno 27] File too large")
+        assert cell["kv"]["steps"] > 500

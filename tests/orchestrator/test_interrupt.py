@@ -1,0 +1,70 @@
+"""Ctrl-C and SIGTERM: exit 130, what there is is kept, nothing survives, --resume goes on."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.orchestrator.bench import A_FIRST, finish
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_in_mid_run(bench, number):
+    suite = bench.suite({"label": "a"}, bench.holding(label="held"), seed=A_FIRST)
+    process = bench.start("--suite", suite, "--out", bench.out)
+    bench.in_mid_run("held.r0")
+    process.send_signal(number)
+    done = finish(process)
+
+    assert done.returncode == 130
+    assert bench.remains() == []
+    assert "Traceback" not in done.stderr
+    assert not bench.result()["complete"]
+    statuses = {name: (cell["status"], cell["reason"]) for name, cell in bench.cells().items()}
+    assert statuses.pop("held.r0") == ("interrupted", "stopped by the user")
+    assert statuses == {"a.r0": ("ok", "")}
+    assert bench.cells()["held.r0"]["kv"]["steps"] > 30
+    assert bench.about("held.r0")["pid"]
+    assert (bench.out / "report.html").exists()
+
+    bench.release()
+    assert bench.resume().returncode == 0
+    assert bench.result()["complete"]
+    assert {cell["status"] for cell in bench.cells().values()} == {"ok"}
+
+
+def test_impatience_does_not_cut_the_cleaning_short(bench):
+    process = bench.start("--suite", bench.suite(bench.holding(leave="session")), "--out", bench.out)
+    bench.in_mid_run("stub0.r0")
+    for _ in range(20):
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+    done = finish(process)
+    assert done.returncode == 130
+    assert bench.remains() == []
+    assert bench.about("stub0.r0")["status"] == "interrupted"
+
+
+def test_while_it_prepares(bench):
+    """Nothing is measured yet: the folder is one that --resume takes."""
+    process = bench.start("--quiet", "--suite", bench.suite(), "--out", bench.out)
+    while not (bench.out / "suite.json").exists() and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+    assert (done.returncode, done.stderr.strip()) == (130, "pagedbench: interrupted")
+    assert bench.remains() == []
+    assert bench.resume().returncode == 0
+
+
+def test_under_nohup_a_closed_terminal_is_no_reason_to_stop(bench):
+    process = bench.start(
+        "--quiet", "--suite", bench.suite(bench.holding()), "--out", bench.out,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )  # fmt: skip
+    bench.in_mid_run("stub0.r0")
+    os.kill(process.pid, signal.SIGHUP)
+    bench.release()
+    assert finish(process).returncode == 0

@@ -1,0 +1,118 @@
+"""`kill -9` in mid-run, of each process in turn: nothing is lost, nothing survives, it goes on."""
+
+import os
+import signal
+
+import pytest
+
+from tests.orchestrator.bench import A_FIRST, finish, wait_for
+from traces.reader import Damage, read
+from traces.records import End, Header, Kv, Phase
+
+
+@pytest.fixture
+def held(bench):
+    """A run of three cells, of which the second stands still."""
+    options = bench.holding(label="held")
+    process = bench.start("--quiet", "--out", bench.out, "--suite",
+                          bench.suite({"label": "a"}, options, {"label": "c"}, seed=A_FIRST))  # fmt: skip
+    bench.process = process
+    bench.in_mid_run("held.r0")
+    yield bench
+    if process.poll() is None:
+        process.kill()
+        process.communicate()
+
+
+def test_worker(held):
+    os.kill(held.in_mid_run("held.r0"), signal.SIGKILL)
+    done = finish(held.process)
+
+    assert done.returncode == 4
+    assert {name: cell["status"] for name, cell in held.cells().items()} == {
+        "a.r0": "ok", "held.r0": "crashed", "c.r0": "ok",
+    }  # fmt: skip
+    assert "SIGKILL" in held.cells()["held.r0"]["reason"]
+    assert readable(held, "held.r0")
+    assert held.gone()
+
+    held.release()
+    assert completes(held)
+
+
+def test_sampler(held):
+    os.kill(held.sampler_pid(), signal.SIGKILL)
+    held.release()
+    done = finish(held.process)
+
+    assert done.returncode == 4
+    held_cell = held.cells()["held.r0"]
+    assert (held_cell["status"], held_cell["requests_run"]) == ("unsampled", 2)
+    assert "SIGKILL" in held_cell["reason"]
+    others = [cell["status"] for name, cell in held.cells().items() if name != "held.r0"]
+    assert others == ["ok", "ok"]
+    first, second = (list(read(held.out / name)) for name in ("samples.jsonl", "samples.2.jsonl"))
+    assert len(first) > 2
+    assert not isinstance(first[-1], End)
+    assert isinstance(second[-1], End)
+    assert held.gone()
+    assert completes(held)
+
+
+def test_orchestrator(held):
+    worker = held.in_mid_run("held.r0")
+    held.process.kill()
+    held.process.communicate()
+
+    wait_for(lambda: not os.path.exists(f"/proc/{worker}"), "the worker's end")
+    assert held.gone()
+    assert readable(held, "held.r0")
+    assert isinstance(list(read(held.out / "samples.jsonl"))[-1], End)
+    assert not held.result()["complete"]
+    assert not (held.out / "cells" / "held.r0" / "cell.json").exists()
+
+    held.release()
+    before = {name: held.about(name)["pid"] for name in finished(held)}
+    assert completes(held)
+    assert {name: held.about(name)["pid"] for name in before} == before  # not run again
+    assert (held.out / "cells" / "held.r0.a2" / "cell.json").exists()
+
+
+@pytest.mark.parametrize("leave", ["stubborn", "session", "group"])
+def test_orchestrator_when_the_worker_has_left_processes_behind(bench, leave):
+    suite = bench.suite(bench.holding(leave=leave))
+    process = bench.start("--quiet", "--out", bench.out, "--suite", suite)
+    bench.in_mid_run("stub0.r0")
+    process.kill()
+    process.communicate()
+    assert bench.gone()
+
+
+def test_orchestrator_while_the_worker_hangs_and_cannot_hear(bench):
+    """The worker's own thread that watches the pipe is stopped, too: the sampler ends it."""
+    process = bench.start("--quiet", "--out", bench.out, "--suite", bench.suite(bench.holding()))
+    os.kill(bench.in_mid_run("stub0.r0"), signal.SIGSTOP)
+    process.kill()
+    process.communicate()
+    assert bench.gone()
+
+
+def readable(bench, cell):
+    damage = Damage()
+    records = list(read(bench.out / "cells" / cell / "worker.jsonl", damage))
+    assert isinstance(records[0], Header)
+    assert not damage.bad
+    phases = [(r.name, r.edge) for r in records if isinstance(r, Phase)]
+    return phases[-1] == ("run", "begin") and sum(isinstance(r, Kv) for r in records) > 30
+
+
+def finished(bench):
+    return [path.parent.name for path in bench.out.glob("cells/*/cell.json")]
+
+
+def completes(bench):
+    done = bench.resume()
+    assert done.returncode == 0, done.stderr
+    assert bench.result()["complete"]
+    assert {cell["status"] for cell in bench.cells().values()} == {"ok"}
+    return True

@@ -1,0 +1,166 @@
+"""Paged caches: every step's counts against the block tables and places that attention was given.
+
+The spy looks where the model looks (the model runner's tables in vLLM, the write and read indices
+in Transformers); the workers count in the scheduler and its block pool.
+"""
+
+import pytest
+
+from tests.workers import plans
+from tests.workers.cells import BLOCK, PAGED
+from tests.workers.tiny import BYTES_PER_SLOT
+
+pytestmark = pytest.mark.slow
+
+CELLS = [(backend, plan) for backend in PAGED for plan in ("distinct", "shared", "tight")]
+everywhere = pytest.mark.parametrize(("backend", "plan"), CELLS)
+
+
+@pytest.mark.parametrize("backend", PAGED)
+def test_every_step_is_as_worked_out_by_hand(ran, backend):
+    found = ran(backend)
+    counted = [
+        plans.Step(kv.live_tokens, kv.reserved_slots, kv.pad_slots, kv.running)
+        for kv in found.steps
+    ]
+    assert counted == plans.paged(found.prompts)
+
+
+def test_the_two_paged_engines_hold_the_same_blocks_at_every_step(ran):
+    theirs, ours = ran("hf-paged").steps, ran("vllm").steps
+    assert [kv.reserved_slots for kv in theirs] == [kv.reserved_slots for kv in ours]
+    assert [kv.live_tokens for kv in theirs] == [kv.live_tokens for kv in ours]
+
+
+@everywhere
+def test_live_tokens_are_the_places_that_attention_reads(ran, backend, plan):
+    found = ran(backend, plan)
+    for kv, seen in zip(found.steps, found.eyes("step"), strict=True):
+        if seen["sequences"] == kv.running:
+            assert kv.live_tokens == seen["places"]
+        else:  # Transformers leaves a request out of a step when no block is free for it
+            assert (backend, plan) == ("hf-paged", "tight")
+            assert kv.live_tokens > seen["places"]
+
+
+@everywhere
+def test_reserved_slots_are_the_blocks_in_the_tables_of_the_model(ran, backend, plan):
+    found = ran(backend, plan)
+    for kv, seen in zip(found.steps, found.eyes("step"), strict=True):
+        if seen["sequences"] == kv.running:
+            assert kv.reserved_slots == len(seen["blocks"]) * BLOCK
+        if "tables" in seen:
+            assert kv.shared_slots == (seen["tables"] - len(seen["blocks"])) * BLOCK
+
+
+@everywhere
+def test_blocks_records_add_up_to_the_tables(ran, backend, plan):
+    """Who holds what, rebuilt from gains and losses, against the sums and against the model."""
+    found = ran(backend, plan)
+    steps = iter(found.eyes("step"))
+    for kv, tables in found.tables():
+        held = [block for table in tables.values() for block in table]
+        assert len(held) * BLOCK == kv.reserved_slots + kv.shared_slots
+        assert len(set(held)) * BLOCK == kv.reserved_slots
+        assert len(tables) == kv.running
+        if kv.running:
+            seen = next(steps)
+            assert set(seen["blocks"]) <= set(held)
+            if seen["sequences"] == kv.running:
+                assert set(seen["blocks"]) == set(held)
+    assert not tables, "not all blocks were given back"
+
+
+@everywhere
+def test_counts_are_possible(ran, backend, plan):
+    for kv in ran(backend, plan).kv:
+        assert 0 <= kv.live_tokens <= kv.reserved_slots <= kv.pool_slots
+        assert kv.pad_slots == 0
+        assert kv.reserved_slots + (kv.cached_slots or 0) <= kv.pool_slots
+        assert kv.cached_slots is not None or "cached_slots" in (kv.why or {})
+
+
+@everywhere
+def test_nothing_is_held_at_the_end(ran, backend, plan):
+    last = ran(backend, plan).kv[-1]
+    assert (last.running, last.waiting, last.live_tokens, last.reserved_slots) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("plan", ["distinct", "shared", "tight"])
+def test_the_gauges_of_vllm_say_the_same(ran, plan):
+    """vLLM's own usage, running and waiting, which it takes after it freed what has ended."""
+    found = ran("vllm", plan)
+    usable = found.facts["num_blocks"]
+    gauges = found.eyes("gauge")
+    held = [{b for t in tables.values() for b in t} for kv, tables in found.tables() if kv.running]
+    for kv, blocks, gauge in zip(found.steps, held, gauges, strict=True):
+        ended = [r for r in found.requests.values() if 0 <= (r.last or 0) - kv.t]
+        assert gauge["running"] <= kv.running
+        assert gauge["usage"] * usable <= len(blocks) + 1e-6
+        if gauge["running"] == kv.running:  # nothing ended in this step
+            assert gauge["usage"] * usable == pytest.approx(kv.reserved_slots / BLOCK)
+            assert gauge["waiting"] == kv.waiting
+        assert ended or not gauge["running"]
+    assert sum(gauge["preempted"] for gauge in gauges) == sum(kv.preempted for kv in found.kv)
+
+
+def test_what_stays_cached_is_every_full_block(ran):
+    found = ran("vllm")
+    full = sum((p.total - 1) // BLOCK for p in found.prompts)
+    assert found.kv[-1].cached_slots == full * BLOCK
+
+
+def test_transformers_does_not_cache_what_the_last_step_filled(ran):
+    """A request has ended before the blocks that its last step filled could be registered."""
+    found = ran("hf-paged")
+    full = sum((p.total - 2) // BLOCK for p in found.prompts if p.output_tokens > 1)
+    warm_up = sum((len(p.prompt_ids) + 6) // BLOCK for p in found.prompts[:2])  # never reset
+    assert found.kv[-1].cached_slots == (full + warm_up) * BLOCK
+
+
+def test_vllm_holds_a_shared_prefix_once_from_the_first_step_on(ran):
+    found = ran("vllm", "shared")
+    saved = [plans.PREFIX * (kv.running - 1) for kv in found.steps]
+    assert [kv.shared_slots for kv in found.steps] == saved
+
+
+def test_transformers_shares_a_prefix_after_the_step_that_computed_it(ran):
+    """It finds equal blocks when they are full, and lets go of all but one of them."""
+    found = ran("hf-paged", "shared")
+    saved = [plans.PREFIX * (kv.running - 1) for kv in found.steps]
+    assert [kv.shared_slots for kv in found.steps] == [0, *saved[1:]]
+
+
+@pytest.mark.parametrize("backend", PAGED)
+def test_nothing_is_shared_when_prefix_caching_is_off(ran, backend):
+    for kv in ran(backend, "tight").kv:
+        assert kv.shared_slots == 0
+        assert kv.cached_slots == 0
+
+
+@pytest.mark.parametrize("backend", PAGED)
+@pytest.mark.parametrize("plan", ["distinct", "tight"])
+def test_the_pool_is_the_budget(ran, backend, plan):
+    found, budget = ran(backend, plan), plans.PLANS[plan].budget(backend)
+    block = BLOCK * BYTES_PER_SLOT
+    (pool,) = (line["bytes"] for line in found.eyes("pool"))
+    assert pool == found.facts["pool_bytes"]
+    assert budget - block < pool <= budget
+    usable = pool // block - plans.SPARE_BLOCKS[backend]
+    assert found.facts["num_blocks"] == usable
+    assert {kv.pool_slots for kv in found.kv} == {usable * BLOCK}
+
+
+@everywhere
+def test_bytes_per_slot_are_those_of_the_pool(ran, backend, plan):
+    assert ran(backend, plan).facts["bytes_per_slot"] == BYTES_PER_SLOT
+    assert ran(backend, plan).facts["block_size"] == BLOCK
+
+
+@pytest.mark.parametrize("backend", PAGED)
+def test_a_tight_pool_makes_requests_wait_and_give_way(ran, backend):
+    found = ran(backend, "tight")
+    assert max(kv.waiting for kv in found.kv) > 0
+    assert sum(kv.preempted for kv in found.kv) > 0
+    assert max(kv.reserved_slots for kv in found.kv) <= plans.TIGHT_BLOCKS * BLOCK
+    assert max(kv.running for kv in found.kv) < len(found.prompts)

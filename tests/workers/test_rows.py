@@ -1,0 +1,95 @@
+"""Contiguous caches: every step's counts by hand, and against the shapes attention was given."""
+
+import pytest
+
+from tests.workers import plans
+from tests.workers.cells import MAX_LENGTH, ROWS, Ran
+from tests.workers.tiny import BYTES_PER_SLOT
+
+pytestmark = pytest.mark.slow
+
+EXPECTED = {
+    "hf-sequential": (1, None),
+    "hf-static": (plans.ROWS, MAX_LENGTH),
+    "hf-batched": (plans.ROWS, None),
+}
+
+
+def counted(ran: Ran) -> list[plans.Step]:
+    """What the worker recorded."""
+    return [
+        plans.Step(kv.live_tokens, kv.reserved_slots, kv.pad_slots, kv.running) for kv in ran.steps
+    ]
+
+
+@pytest.mark.parametrize("backend", ROWS)
+def test_every_step_is_as_worked_out_by_hand(ran, backend):
+    found = ran(backend)
+    assert counted(found) == plans.rows(found.prompts, *EXPECTED[backend])
+
+
+@pytest.mark.parametrize("backend", ROWS)
+def test_reserved_slots_are_those_of_the_tensors_that_attention_read(ran, backend):
+    found = ran(backend)
+    shapes = [step["rows"] * step["slots"] for step in found.eyes("step")]
+    assert [kv.reserved_slots for kv in found.steps] == shapes
+    assert [kv.pool_slots for kv in found.kv] == [kv.reserved_slots for kv in found.kv]
+
+
+@pytest.mark.parametrize("backend", ROWS)
+def test_live_tokens_are_those_that_attention_may_see(ran, backend):
+    """The mask given to attention lets each row see what is stored for it, and no pad."""
+    found = ran(backend)
+    left = plans.rows_left(found.prompts, EXPECTED[backend][0])
+    for kv, seen, rows in zip(found.steps, found.eyes("mask"), left, strict=True):
+        assert kv.live_tokens == sum(seen["visible"][row] for row in rows)
+
+
+@pytest.mark.parametrize("backend", ROWS)
+def test_nothing_is_live_between_batches(ran, backend):
+    found = ran(backend)
+    idle = [kv for kv in found.kv if not kv.running]
+    held = plans.ROWS * MAX_LENGTH if backend == "hf-static" else 0
+    assert [(kv.live_tokens, kv.reserved_slots) for kv in idle] == [(0, held)] * len(idle)
+    assert len(idle) == len(found.eyes("batch"))
+    assert found.kv[-1] in idle
+
+
+@pytest.mark.parametrize("backend", ROWS)
+def test_each_row_has_one_request_at_a_time(ran, backend):
+    found = ran(backend)
+    for kv, tables in found.tables():
+        rows = [row for table in tables.values() for row in table]
+        assert len(rows) == len(set(rows)) <= EXPECTED[backend][0]
+        assert kv.running <= len(rows)
+    assert not tables
+
+
+@pytest.mark.parametrize("backend", ROWS)
+def test_the_budget_holds_and_is_used(ran, backend):
+    found, budget = ran(backend), plans.PLANS["distinct"].budget(backend)
+    taken = max(batch["bytes"] for batch in found.eyes("batch"))
+    assert taken == max(kv.reserved_slots for kv in found.kv) * BYTES_PER_SLOT
+    assert taken <= budget
+    assert found.facts["batch"] == EXPECTED[backend][0]
+    another = MAX_LENGTH if backend == "hf-static" else plans.LONGEST
+    if backend != "hf-sequential":
+        assert (EXPECTED[backend][0] + 1) * another * BYTES_PER_SLOT > budget
+
+
+@pytest.mark.parametrize("backend", ROWS)
+def test_bytes_per_slot_are_those_of_the_storages(ran, backend):
+    found = ran(backend)
+    last = found.eyes("batch")[-1]
+    assert last["bytes"] == last["rows"] * last["slots"] * BYTES_PER_SLOT
+    assert found.facts["bytes_per_slot"] == BYTES_PER_SLOT
+    assert found.facts["formula_bytes_per_slot"] == BYTES_PER_SLOT
+
+
+def test_a_time_budget_runs_the_first_requests_and_says_why(ran):
+    found = ran("hf-sequential", "hurried")
+    assert list(found.requests) == ["00"]
+    done = found.said("done")
+    assert done["requests_run"] == 1
+    assert "time budget of 1e-06 s" in done["truncated"]
+    assert found.outputs["00"] == ran("hf-sequential").outputs["00"]
