@@ -1,7 +1,7 @@
 """What measuring costs, and whether our engines are as fast as the same engines without us.
 
-    python -m benchmarks.engines [--only NAME ...] [--quick] [--device cpu|cuda] [--model NAME]
-        [--seconds S] [--repeats N] [--out FILE] [--docs docs/performance.md]
+    python -m benchmarks.engines [--only NAME ...] [--quick] [--device cpu|cuda] [--dtype D]
+        [--model NAME] [--seconds S] [--repeats N] [--out FILE] [--docs docs/performance.md]
 
 Three comparisons, each of two arms that take turns (AB BA AB ...), prints a table in Markdown and
 writes every measured value as JSON:
@@ -19,7 +19,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,11 @@ from traces import workload
 from traces.errors import OK, REGRESSION, USAGE, Problem
 from traces.job import Job
 
-DTYPE = "bfloat16"
 LONGEST = 1024  # tokens of prompt and output, for which every engine is made ready
 SHORT_RUN = 0.6  # of --seconds, for `bench`, whose every run starts an engine
 SHORTER_RUN = 0.5  # for `plain`, one request after another: there is no batch to fill
-PROMPTS = (64, 127)  # of many lengths, so that requests do not all need a block in one step
+PROMPTS = (16, 47)  # of many lengths, so that requests do not all need a block in one step
+BF16 = {"avx512f", "avx512_bf16", "amx_bf16", "bf16"}  # without, it is many times slower on a CPU
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Scale:
     in_flight: int
 
 
-SCALES = {"cpu": Scale("smollm2-135m", 64), "cuda": Scale("shape:llama-3.2-1b", 256)}
+SCALES = {"cpu": Scale("smollm2-135m", 32), "cuda": Scale("shape:llama-3.2-1b", 256)}
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Plan:
     """What is measured: device, model, requests in flight, seconds a run, repeats an arm."""
 
     device: str
+    dtype: str
     model: str
     in_flight: int
     seconds: float
@@ -75,7 +76,7 @@ class Plan:
         folder.mkdir()
         return Job(
             cell=name, backend=backend, options=options, model=prepared.folder,
-            random_weights=prepared.random_weights, dtype=DTYPE, device=self.device,
+            random_weights=prepared.random_weights, dtype=self.dtype, device=self.device,
             workload=prepared.workload, folder=str(folder), max_length=prepared.max_length, seed=0,
         )  # fmt: skip
 
@@ -128,6 +129,12 @@ def gpus() -> list[dict[str, Any]]:
         library.close()
 
 
+def usual_dtype(device: str) -> str:
+    """Return bfloat16, but float32 on a CPU without instructions for it."""
+    known = Path("/proc/cpuinfo").read_text().split() if device == "cpu" else ["bf16"]
+    return "bfloat16" if BF16.intersection(known) else "float32"
+
+
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -138,6 +145,7 @@ def arguments() -> argparse.Namespace:
         "--quick", action="store_true", help="short runs, n = 3: a test, no figures"
     )
     parser.add_argument("--device", choices=SCALES, help="by default a GPU that torch can use")
+    parser.add_argument("--dtype", help="by default bfloat16, where the device has it")
     parser.add_argument("--model", help="by default one that suits the device")
     parser.add_argument("--seconds", type=float, help="of each run of `recording` (20)")
     parser.add_argument("--repeats", type=int, help="of each arm (5)")
@@ -152,13 +160,14 @@ def measure(asked: argparse.Namespace, found: dict[str, Any], folder: Path) -> N
     device = asked.device or ("cuda" if usable else "cpu")
     plan = Plan(
         device=device,
+        dtype=asked.dtype or usual_dtype(device),
         model=asked.model or SCALES[device].model,
-        in_flight=SCALES[device].in_flight,
+        in_flight=8 if asked.quick else SCALES[device].in_flight,
         seconds=asked.seconds or (3.0 if asked.quick else 20.0),
         repeats=asked.repeats or (3 if asked.quick else 5),
         folder=folder,
     )
-    found["plan"] = {"device": device, "model": plan.model, "in_flight": plan.in_flight}
+    found["plan"] = {name: value for name, value in asdict(plan).items() if name != "folder"}
     for name in asked.only or PARTS:
         found["parts"].append(msgspec.to_builtins(PARTS[name](plan)))
         if asked.out:

@@ -31,7 +31,7 @@ from traces.records import Phase, Request
 from traces.workload import Uniform
 from workers import vllm_engine
 
-PROMPT = (64, 64)  # the command draws prompts of one length
+PROMPT = (32, 32)  # the command draws prompts of one length
 TRIAL_TOKENS = 64
 WARMUPS = 2  # requests before the clock starts, as our loop has them
 OURS = {  # what our backend adds, or what the command does by itself

@@ -65,7 +65,7 @@ def render(found: dict[str, Any], parts: list[Figures]) -> str:
     gpus = ", ".join(gpu["name"] for gpu in machine["gpus"]) or "no GPU"
     plan = found.get("plan", {})
     where = (
-        f"{plan.get('model', '-')} on {plan.get('device', '-')}, bfloat16; {gpus}; "
+        f"{plan.get('model', '-')} on {plan.get('device', '-')}, {plan.get('dtype', '-')}; {gpus}; "
         f"{machine['cpu']['cores']} cores of {machine['cpu']['model']}; {versions}."
     )
     head = ["B against A", "n", "run, s", "A, tok/s", "B, tok/s", "B / A (95 %)", "asked", "met"]

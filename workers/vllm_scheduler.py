@@ -45,6 +45,7 @@ class _Recording:
         self._tables: dict[str, list[int]] = {}
         self._table_blocks = 0
         self._step = 0
+        self._gauge = 0.0
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         if not recording:

@@ -77,8 +77,10 @@ def watch_rows(worker: Any, notes: Notes) -> None:
         worker.last = cache
         made(cache)
 
-    def called(result: Any, *args: Any, attention_mask: Any, **kwargs: Any) -> None:
-        notes.write("mask", visible=visible(attention_mask))
+    def called(result: Any, *args: Any, attention_mask: Any = None, **kwargs: Any) -> None:
+        keys = worker.last.layers[0].keys
+        everything = [keys.shape[2]] * keys.shape[0]  # without a mask every key may be seen
+        notes.write("mask", visible=everything if attention_mask is None else visible(attention_mask))
 
     after(worker, "make_cache", keep)
     after(worker, "generate", generated)
@@ -89,7 +91,7 @@ def visible(mask: Any) -> list[int]:
     """How many places the newest token of each row may see; a 4D mask is True there, or 0.0."""
     if mask.dim() == 4:
         mask = mask[:, 0, -1]
-        mask = mask if mask.dtype.is_floating_point is False else mask == 0
+        mask = mask == 0 if mask.dtype.is_floating_point else mask
     seen: list[int] = mask.sum(dim=-1).tolist()
     return seen
 

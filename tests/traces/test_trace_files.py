@@ -1,0 +1,221 @@
+"""What is written is read back; what is damaged is counted; what is not ours is refused."""
+
+import json
+import os
+import time
+import tracemalloc
+from types import NoneType
+from typing import Any, get_args, get_origin
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from traces import clock
+from traces.errors import Problem
+from traces.reader import Damage, TraceError, read
+from traces.records import FORMAT_VERSION, AnyRecord, Facts, Header, Kv, Phase, Request
+from traces.writer import Writer
+
+HEADER = (
+    b'{"v":1,"k":"header","t":1,"clock":"CLOCK_MONOTONIC","boot_id":"b","wall_ns":2,"host":"h",'
+    b'"pid":3,"writer":"w"}\n'
+)
+PHASE = b'{"v":1,"k":"phase","t":7,"name":"run","edge":"begin"}\n'
+KINDS = AnyRecord.__args__
+
+numbers = st.integers(-(2**63), 2**63 - 1)
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+values = st.recursive(
+    st.none() | st.booleans() | numbers | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+SIMPLE = {int: numbers, str: texts, float: st.floats(-1e300, 1e300), NoneType: st.none(), Any: values}
+
+
+def record_of(kind):
+    """A strategy for records of one kind, from its fields' types."""
+    fields = msgspec.structs.fields(kind)
+    return st.builds(kind, **{f.name: value_of(f.type) for f in fields if f.name != "format"})
+
+
+def value_of(kind):
+    if kind in SIMPLE:
+        return SIMPLE[kind]
+    parts = [value_of(part) for part in get_args(kind)]
+    if get_origin(kind) is dict:
+        return st.dictionaries(*parts, max_size=2)
+    if get_origin(kind) is list:
+        return st.lists(*parts, max_size=3)
+    return st.one_of(parts)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a trace by hand; return its path."""
+
+    def write(*lines):
+        path = tmp_path / "trace.jsonl"
+        path.write_bytes(b"".join(lines))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__struct_config__.tag)
+def test_every_kind_of_record_comes_back_as_it_was(kind, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trace")
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.lists(record_of(kind), min_size=1, max_size=3))
+    def check(records):
+        path = folder / "trace.jsonl"
+        path.unlink(missing_ok=True)
+        with Writer(path, "test") as writer:
+            for record in records:
+                writer.write(record)
+        damage = Damage()
+        header, *found = read(path, damage)
+        assert isinstance(header, Header)
+        assert found == records
+        assert damage == Damage()
+        assert path.read_bytes().count(b"\n") == len(records) + 1
+
+    check()
+
+
+def test_a_line_says_version_kind_and_time_first(tmp_path):
+    with Writer(tmp_path / "t.jsonl", "test", {"cell": "a"}) as writer:
+        writer.write(Phase(t=5, name="run", edge="end"))
+    header, phase = (tmp_path / "t.jsonl").read_bytes().splitlines()
+    assert phase == b'{"v":1,"k":"phase","t":5,"name":"run","edge":"end"}'
+    first = json.loads(header)
+    assert list(first)[:3] == ["v", "k", "t"]
+    assert (first["v"], first["k"], first["clock"]) == (FORMAT_VERSION, "header", "CLOCK_MONOTONIC")
+    assert (first["pid"], first["writer"], first["meta"]) == (os.getpid(), "test", {"cell": "a"})
+    with open("/proc/sys/kernel/random/boot_id") as boot:
+        assert first["boot_id"] == boot.read().strip()
+
+
+def test_one_instant_read_on_both_clocks(tmp_path):
+    before = time.monotonic_ns(), time.time_ns()
+    monotonic, wall = clock.paired()
+    after = time.monotonic_ns(), time.time_ns()
+    assert before[0] <= monotonic <= after[0]
+    assert before[1] <= wall <= after[1]
+
+
+def test_an_existing_file_is_not_written_over(file):
+    path = file(HEADER)
+    with pytest.raises(FileExistsError):
+        Writer(path, "test")
+    assert path.read_bytes() == HEADER
+
+
+def test_a_null_keeps_its_reason(tmp_path):
+    path = tmp_path / "t.jsonl"
+    request = Request(
+        t=1, why={"first": "not asked for"}, id="a", prompt_tokens=1, output_tokens=0, arrive=0,
+        start=None, first=None, last=None, token_ids=[], token_ids_sha256="",
+    )  # fmt: skip
+    with Writer(path, "test") as writer:
+        writer.write(request)
+    assert json.loads(path.read_bytes().splitlines()[1])["first"] is None
+    assert list(read(path))[1] == request
+
+
+def test_a_torn_last_line_is_said_and_the_rest_is_kept(file):
+    whole = HEADER + PHASE * 3
+    for cut in range(1, len(PHASE)):
+        damage = Damage()
+        records = list(read(file(whole[:-cut]), damage))
+        lost = cut > 1  # without its newline the line is whole all the same
+        assert len(records) == 4 - lost
+        assert damage == Damage(bad=0, torn=lost)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\n", b"{}\n", b"null\n", b"[]\n", b"\x00\x00\n", b"\xff\xfe\n", b"{\n", b'"\\ud800"\n',
+        b'{"v":1,"k":"no such kind","t":1}\n', b'{"v":1,"t":1}\n', b'{"v":1,"k":["phase"],"t":1}\n',
+        b'{"v":1,"k":"phase","t":"now","name":"run","edge":"end"}\n',
+        b'{"v":1,"k":"phase","t":1}\n', b'{"v":1,"k":"phase","t":1e999,"name":"","edge":""}\n',
+        b'{"v":1,"k":"facts","t":1,"values":' + b"[" * 100_000 + b"\n", b"9" * 100_000 + b"\n",
+        b'{"v":1,"k":"phase","t":1,"name":"\xed\xa0\x80","edge":""}\n',
+    ],
+)  # fmt: skip
+def test_a_bad_line_is_counted_and_the_good_ones_around_it_kept(file, line):
+    damage = Damage()
+    records = list(read(file(HEADER, PHASE, line, PHASE), damage))
+    assert [type(record) for record in records] == [Header, Phase, Phase]
+    assert damage == Damage(bad=1, torn=False)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_no_bytes_at_all_break_the_reader(tmp_path_factory, junk):
+    path = tmp_path_factory.getbasetemp() / "junk.jsonl"
+    path.write_bytes(HEADER + PHASE + b"\n" + junk + b"\n" + PHASE)
+    records = list(read(path, Damage()))
+    assert [type(record) for record in records[:2]] == [Header, Phase]
+    assert isinstance(records[-1], Phase)
+
+
+def test_a_line_without_end_is_damage_not_memory(file, monkeypatch):
+    monkeypatch.setattr("traces.reader.MAX_LINE", 1000)
+    damage = Damage()
+    records = list(read(file(HEADER, b"x" * 5500 + b"\n", PHASE), damage))
+    assert isinstance(records[-1], Phase)
+    assert damage.bad >= 1
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        (b"", "no header line"),
+        (b"\n", "no header line"),
+        (b"PNG\x89\n", "no header line"),
+        (b"[" * 100_000, "no header line"),
+        (PHASE, "first line: 'phase'"),
+        (HEADER.replace(b'"pid":3,', b""), "first line: 'header'"),
+        (HEADER.replace(b'"v":1', b'"v":2'), "trace format 2, this pagedbench reads 1"),
+        (HEADER.replace(b'"v":1', b'"v":"1"'), "no header line"),
+    ],
+)
+def test_a_file_that_is_not_ours_is_refused_in_one_line(file, first, says):
+    with pytest.raises(TraceError) as refused:
+        list(read(file(first)))
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert refused.value.exit_code == 2
+    assert isinstance(refused.value, Problem)
+
+
+def test_fields_of_a_newer_writer_are_passed_over(file):
+    line = PHASE.replace(b'"t":7', b'"t":7,"added_later":{"x":1}')
+    assert list(read(file(HEADER, line)))[1] == Phase(t=7, name="run", edge="begin")
+
+
+def test_reading_takes_little_memory_whatever_the_size(tmp_path):
+    path = tmp_path / "t.jsonl"
+    with Writer(path, "test") as writer:
+        for step in range(20_000):
+            writer.write(Kv(t=step, step=step, live_tokens=1, reserved_slots=2, pool_slots=3, running=1))
+    tracemalloc.start()
+    count = sum(1 for _ in read(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 20_001
+    assert peak < path.stat().st_size / 3
+
+
+def test_facts_may_hold_anything(tmp_path):
+    path = tmp_path / "t.jsonl"
+    values = {"a": [1, {"b": None}], "text": 'line\nbreak "quote" \u2028 \U0001f642'}
+    with Writer(path, "test") as writer:
+        writer.write(Facts(t=1, values=values))
+    assert list(read(path))[1].values == values
+    assert path.read_bytes().count(b"\n") == 2
