@@ -189,7 +189,7 @@ def main() -> int:
         finally:
             parts = msgspec.convert(found["parts"], list[Figures])
             table = engines_table.render(found, parts)
-            print(table)
+            print(table if parts else "nothing was measured")
     if asked.docs:
         engines_table.fill(asked.docs, table)
     missed = any(engines_table.met(part) == "no" for part in parts)

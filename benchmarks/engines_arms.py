@@ -23,7 +23,7 @@ Arm = Callable[[list[Prompt]], int]
 
 USUAL = 338  # output tokens a request, where time allows: ShareGPT's mean in the vLLM paper
 FEW = 4  # output tokens of the first trial
-TRIAL = 0.1  # of a run's seconds: a trial that takes as long shows the pace
+TRIAL = 0.1  # of a run's seconds: a trial that takes so much longer than the first shows the pace
 OVER = 1.03  # aim a little over the seconds asked for, so that no run is shorter
 
 
@@ -130,11 +130,11 @@ def amount(arm: Arm, prompts: list[Prompt], seconds: float, room: int) -> tuple[
     """
     arm(_sized(prompts, FEW))  # kernels are loaded and shapes compiled
     trials = [(FEW, timed(arm, _sized(prompts, FEW), 1)[0])]
-    while len(trials) < 2 or (trials[-1][1] < seconds * TRIAL and trials[-1][0] < room):
+    while trials[-1][1] - trials[0][1] < seconds * TRIAL and trials[-1][0] < room:
         new = min(room, trials[-1][0] * 4)
         trials.append((new, timed(arm, _sized(prompts, new), 1)[0]))
     (few, short), (more, long) = trials[-2:]
-    slope = max((long - short) / (more - few), 0.5 * long / more)  # noise may turn it round
+    slope = max((long - short) / (more - few), 0.05 * long / more)  # noise may turn it round
     start = max(0.0, long - more * slope)
     rounds = max(1, int(seconds / (start + USUAL * slope)))
     return max(1, min(room, round((seconds / rounds - start) / slope))), rounds

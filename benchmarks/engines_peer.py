@@ -48,10 +48,10 @@ def measure(
     make_ready: MakeReady, make_job: MakeJob, seconds: float, repeats: int
 ) -> dict[str, Any]:
     """Run both in turn. A run of ours before shows how much work takes the seconds asked for."""
-    first = make_job("bench-trial", make_ready(TRIAL_TOKENS))
-    trial, tokenizer = ours(first), _tokenizer(first)
-    output = max(1, round(TRIAL_TOKENS * seconds * OVER / trial.seconds))
-    ready = make_ready(min(output, _room(make_ready(1))))
+    trial = make_job("bench-trial", make_ready(TRIAL_TOKENS))
+    room = trial.max_length - PROMPT[1]
+    output = max(1, min(room, _output_for(seconds * OVER, *_run_of_ours(trial))))
+    tokenizer, ready = _tokenizer(trial), make_ready(output)
     runs = []
     for number, arm in enumerate(turns(repeats)):
         job = make_job(f"bench-{number:02d}", ready)
@@ -59,12 +59,14 @@ def measure(
     return {"runs": runs, "facts": {"command": _argv(job, tokenizer)}}
 
 
-def _room(ready: Prepared) -> int:
-    return ready.max_length - PROMPT[1]
-
-
 def ours(job: Job) -> Run:
     """One cell, as a run has it, but for the sampler."""
+    seconds, requests = _run_of_ours(job)
+    return Run("b", seconds, sum(request.output_tokens for request in requests))
+
+
+def _run_of_ours(job: Job) -> tuple[float, list[Request]]:
+    """Start a worker process; return the seconds of its run phase, and its requests."""
 
     def heard(message: Message, child: Child) -> None:
         if message["kind"] == "ready":
@@ -73,13 +75,24 @@ def ours(job: Job) -> Run:
     config = {"module": "benchmarks.engines_sampling", **msgspec.to_builtins(job)}
     converse("workers.loop:main", config, Path(job.folder, "log.txt"), heard)
     edges: dict[str, int] = {}
-    tokens = 0
+    requests = []
     for record in read(Path(job.folder, "worker.jsonl")):
         if isinstance(record, Phase) and record.name == "run":
             edges[record.edge] = record.t
         elif isinstance(record, Request) and "begin" in edges:
-            tokens += record.output_tokens
-    return Run("b", (edges["end"] - edges["begin"]) / 1e9, tokens)
+            requests.append(record)
+    return (edges["end"] - edges["begin"]) / 1e9, requests
+
+
+def _output_for(seconds: float, took: float, requests: list[Request]) -> int:
+    """Return the output tokens a request that take some seconds, from a trial of few.
+
+    All requests run together, so its time is a start (the prompts) and so much for each token.
+    """
+    first = max(request.first or 0 for request in requests)
+    last = max(request.last or 0 for request in requests)
+    token = (last - first) / 1e9 / (TRIAL_TOKENS - 1)
+    return round((seconds - (took - token * TRIAL_TOKENS)) / token)
 
 
 def theirs(job: Job, tokenizer: str) -> Run:

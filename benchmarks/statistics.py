@@ -19,14 +19,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from pathlib import Path
 
 import click
 from msgspec.structs import asdict, replace
 
 from benchmarks.synthetic import Shop
-from report import canonical
-from report.diff import cells, compare
+from report import canonical, metrics, stats
+from report.diff import cells, compare, facts
 from report.result import Cell, Result
 
 RECORDED = Path(__file__).parent / "repeats"
@@ -71,12 +72,12 @@ def one_block(cell: Cell) -> Cell:
 
 
 def less_efficient(cell: Cell) -> Cell:
-    """The same repeat, with KV efficiency one percent lower."""
+    """The same repeat, with KV efficiency one percent lower: the same tokens in more slots."""
     assert cell.kv
     assert cell.kv.efficiency
-    assert cell.kv.bytes_held_per_live_token
-    held = cell.kv.bytes_held_per_live_token / 0.99
-    worse = replace(cell.kv, efficiency=cell.kv.efficiency * 0.99, bytes_held_per_live_token=held)
+    assert cell.kv.peak_reserved
+    held = ceil(cell.kv.peak_reserved / 0.99)
+    worse = replace(cell.kv, efficiency=cell.kv.efficiency * 0.99, peak_reserved=held)
     return replace(cell, kv=worse)
 
 
@@ -113,6 +114,19 @@ def regressed(
         verdicts += sum(row.change.verdict == "regressed" for row in found)
         alarms += diff.exit_code == 1
     return alarms, verdicts, judged
+
+
+def about(recorded: Result) -> str:
+    """What the repeats are of, and how much they spread: all figures hang on that."""
+    speed = metrics.get("output_tokens_per_s")
+    groups = cells.grouped(recorded.cells).items()
+    spreads = [
+        f"{key[0]} {(stats.summarize(metrics.values(speed, repeats)).spread or 0) * 100:.1f} %"
+        for key, repeats in groups
+    ]
+    count = len(recorded.cells) // max(len(groups), 1)
+    what = f"{count} repeats of {recorded.workload.name} on {facts.processor(recorded)}"
+    return f"{what}; output throughput of one repeat spreads by {', '.join(spreads)}."
 
 
 def alarms(recorded: Result, count: int) -> Iterator[Line]:
@@ -188,6 +202,7 @@ def main(result: Path, count: int) -> None:
     """Print the table."""
     recorded = canonical.loads(result / "result.json" if result.is_dir() else result)
     lines = [*alarms(recorded, count), *found(recorded, count), *speed()]
+    print(f"{about(recorded)}\n")
     print("| what | asked | found | |\n|---|---|---|---|")
     for line in lines:
         print(f"| {line.what} | {line.asked} | {line.found} | {'yes' if line.good else 'NO'} |")

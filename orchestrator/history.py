@@ -77,19 +77,21 @@ def pair(base: str, head: str, results: Path) -> tuple[tuple[str, Result], tuple
     Of several results of a revision the newest counts, preferring unchanged trees, and for base
     one that can be compared with head. Raises Problem.
     """
-    heads = _candidates(head, results)
-    two = heads[-1]
+    two = _candidates(head, results)[-1]
     second = canonical.loads(two)
-    wanted = facts.same_experiment(second)
-    others = [p for p in _candidates(base, results) if p.resolve() != two.resolve()] or [two]
-    loaded = [(path, canonical.loads(path)) for path in others[-1:]]
-    for path in reversed(others[:-1]):
-        if facts.same_experiment(loaded[-1][1]) == wanted:
-            break
-        loaded.append((path, canonical.loads(path)))
-    same = [entry for entry in loaded if facts.same_experiment(entry[1]) == wanted]
-    one, first = (same or loaded)[0]
+    others = [p for p in _candidates(base, results) if p.resolve() != two.resolve()]
+    one, first = _comparable(others or [two], second)
     return (_name(base, one), first), (_name(head, two), second)
+
+
+def _comparable(paths: list[Path], wanted: Result) -> tuple[Path, Result]:
+    """Load the last of the results that can be compared with this one; if none can, the last."""
+    key = facts.same_experiment(wanted)
+    loaded = ((path, canonical.loads(path)) for path in reversed(paths))
+    newest = next(loaded)
+    if facts.same_experiment(newest[1]) == key:
+        return newest
+    return next((pair for pair in loaded if facts.same_experiment(pair[1]) == key), newest)
 
 
 def load(name: str, results: Path) -> Result:

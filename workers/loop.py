@@ -25,7 +25,7 @@ from workers import torch_memory
 from workers.backend import Backend, Deadline, Recorder
 
 WARMUP_REQUESTS, WARMUP_TOKENS = 2, 8
-PACE_REQUESTS, PACE_TOKENS = 16, 16
+PACE = {"cpu": (16, 16), "cuda": (128, 32)}  # requests and tokens of the pace trial
 
 
 def main(config: dict[str, Any], channel: Channel) -> None:
@@ -47,7 +47,7 @@ def main(config: dict[str, Any], channel: Channel) -> None:
             backend.load()
         backend.memory("load.end")
         with phase("warmup", writer, channel):
-            pace = warm_up(backend, prompts, job.budget_s)
+            pace = warm_up(backend, prompts, job.budget_s, job.device)
         backend.memory("warmup.end")
         recorder.facts(backend.facts())  # a cell that dies in its run is understood by these
         writer.flush()
@@ -77,7 +77,9 @@ def phase(name: str, writer: Writer, channel: Channel) -> Iterator[None]:
         channel.send("phase", name=name, edge=edge)
 
 
-def warm_up(backend: Backend, prompts: list[Prompt], budget_s: float | None) -> "Pace | None":
+def warm_up(
+    backend: Backend, prompts: list[Prompt], budget_s: float | None, device: str
+) -> "Pace | None":
     """Generate a little first: compilation, kernel loading and caches belong to no request.
 
     The prompts are turned round, so that no prefix cache knows them in the run. With a time
@@ -89,7 +91,8 @@ def warm_up(backend: Backend, prompts: list[Prompt], budget_s: float | None) -> 
     backend.generate(first[: batch_size(backend, first)])
     if budget_s is None or size < len(prompts):
         return None
-    trial = short(prompts[:PACE_REQUESTS], PACE_TOKENS, "pace")
+    requests, tokens = PACE[device]
+    trial = short(prompts[:requests], tokens, "pace")
     begun = time.monotonic()
     backend.generate(trial)
     return Pace(time.monotonic() - begun, trial, budget_s)

@@ -6,6 +6,7 @@ in this process, which on few cores is faster and repeatable. KV counts come fro
 """
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,14 @@ class Worker:
         self.llm.reset_prefix_cache()  # one batch must not find another's prompts
 
     def _time(self, outputs: list[Any]) -> None:
-        """Take the engine's own timing: its counts and stamps, from first queued to last token."""
+        """Take the engine's own timing: its counts, from first arrival to last token.
+
+        Arrivals are stamped on the wall clock, all else on the monotonic one.
+        """
         stats = [output.metrics for output in outputs]
-        seconds = max(s.last_token_ts for s in stats) - min(s.queued_ts for s in stats)
+        wall_ahead = time.time() - time.monotonic()
+        arrived = min(s.arrival_time for s in stats) - wall_ahead
+        seconds = max(s.last_token_ts for s in stats) - arrived
         tokens = sum(s.num_generation_tokens for s in stats)
         self._facts["engine_throughput_tokens_per_s"] = tokens / seconds if seconds > 0 else None
 

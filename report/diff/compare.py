@@ -58,7 +58,11 @@ def _ungated(found: list[Mismatch]) -> str:
     names = [m.name for m in found if m.treatment == "warn" and not m.varied]
     if not names:
         return ""
-    return f"{', '.join(names)} differs: gates with --vary {' --vary '.join(names)}"
+    return f"{_differ(names)}: gates with --vary {' --vary '.join(names)}"
+
+
+def _differ(names: list[str]) -> str:
+    return f"{', '.join(names)} differ{'s' if len(names) == 1 else ''}"
 
 
 def _side(name: str, result: Result) -> Side:
@@ -87,7 +91,7 @@ def conclude(diff: Diff, strict: bool) -> tuple[int, str]:
     """The exit code and the one line that says why."""
     refused = [m.name for m in diff.mismatches if m.treatment == "refuse"]
     if refused:
-        return INCOMPARABLE, f"incomparable: {', '.join(refused)} differs"
+        return INCOMPARABLE, f"incomparable: {_differ(refused)}"
     if not diff.cells:
         return INCOMPARABLE, "incomparable: no cell is in both"
     if count := _gating(diff, "regressed"):
@@ -106,7 +110,9 @@ def _fine(diff: Diff) -> str:
     if doubtful := _advised(diff):
         return f"nothing that gates, but look at: {_names(doubtful)}"
     better = _gating(diff, "improved")
-    return f"improved: {_names(better)}" if better else "no regression"
+    said = f"improved: {_names(better)}" if better else "no regression"
+    undecided = len(_undecided(diff))
+    return f"{said}, but {undecided} metrics are undecided" if undecided else said
 
 
 def _gating(diff: Diff, verdict: str) -> list[tuple[CellDiff, str]]:
@@ -127,16 +133,19 @@ def _open(diff: Diff) -> list[str]:
     """What keeps a strict reader from calling it settled."""
     found = []
     if names := [m.name for m in diff.mismatches if m.treatment == "warn" and not m.varied]:
-        found.append(f"{', '.join(names)} differs")
+        found.append(_differ(names))
     if diff.removed:
         found.append(f"{', '.join(diff.removed)} removed")
-    judged = [(cell, row) for cell, row in diff.rows() if row.weight != "shown"]
-    unsure = [(c, r.metric) for c, r in judged if r.change.verdict in ("inconclusive", "none")]
-    if unsure:
+    if unsure := _undecided(diff):
         found.append(_names(unsure))
     if doubtful := _advised(diff):
         found.append(f"look at: {_names(doubtful)}")
     return found
+
+
+def _undecided(diff: Diff) -> list[tuple[CellDiff, str]]:
+    rows = diff.rows("inconclusive", "none")
+    return [(cell, row.metric) for cell, row in rows if row.weight != "shown"]
 
 
 def _advised(diff: Diff) -> list[tuple[CellDiff, str]]:

@@ -65,10 +65,10 @@ class Bench:
 
     def start(self, *arguments: object, **settings: Any) -> "subprocess.Popen[str]":
         """Start `pagedbench run ARGUMENTS`."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
             [sys.executable, "-m", "orchestrator", "run", *map(str, arguments)],
-            cwd=self.home, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, **settings,
+            cwd=self.home, env=self.environment, text=True, **{**pipes, **settings},
         )  # fmt: skip
 
     def run(self, *arguments: object, **settings: Any) -> "subprocess.CompletedProcess[str]":
@@ -106,7 +106,7 @@ class Bench:
         return int(json.loads((self.out / "samples.jsonl").read_bytes().split(b"\n")[0])["pid"])
 
     def remains(self) -> list[str]:
-        """What still runs of all that was ever started here: our cache folder is in its environment.
+        """What still runs of all that was started here: our cache folder is in its environment.
 
         That is independent of the marks and sessions by which pagedbench itself looks.
         """

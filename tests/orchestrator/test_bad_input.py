@@ -26,7 +26,7 @@ def refused(bench, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(PLUGIN))
     backends.table.cache_clear()
 
-    def run(*arguments: object) -> str:
+    def run(*arguments):
         argv = ["run", "--quiet", *map(str, arguments)]
         if "--out" not in argv:
             argv += ["--out", str(bench.out)]
@@ -101,7 +101,7 @@ def test_suites_that_cannot_be_read(bench, refused, suite, says):
     [
         ({"modle": "x"}, "unknown key 'modle'; did you mean 'model'?"),
         ({"a\nb": 1}, r"unknown key 'a\nb'"),
-        ({"workload": {**WORKLOAD, "promt": [1, 2]}}, "[workload]: unknown key 'promt'; did you mean"),
+        ({"workload": {**WORKLOAD, "promt": [1, 2]}}, "key 'promt'; did you mean 'prompt'?"),
         ({"workload": {**WORKLOAD, "kind": "unifrom"}}, "did you mean 'uniform'?"),
         ({"workload": {**WORKLOAD, "kind": ["uniform"]}}, "kind ['uniform']"),
         ({"workload": {"kind": "uniform"}}, "missing required field"),
@@ -169,7 +169,9 @@ def test_model_folders_that_are_damaged(bench, refused):
         assert str(folder) in line
 
 
-@pytest.mark.parametrize("config", ["", "[]", "{", "{}", '{"hidden_size": "x"}', "\xff", "[" * 9999])
+@pytest.mark.parametrize(
+    "config", ["", "[]", "{", "{}", '{"hidden_size": "x"}', "\xff", "[" * 9999]
+)
 def test_shapes_that_are_none(bench, refused, config):
     path = bench.home / "odd.json"
     path.write_bytes(config.encode("latin-1"))

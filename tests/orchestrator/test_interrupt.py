@@ -1,12 +1,14 @@
 """Ctrl-C and SIGTERM: exit 130, what there is is kept, nothing survives, --resume goes on."""
 
 import os
+import pty
 import signal
+import threading
 import time
 
 import pytest
 
-from tests.orchestrator.bench import A_FIRST, finish
+from tests.orchestrator.bench import A_FIRST, finish, wait_for
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -35,16 +37,58 @@ def test_in_mid_run(bench, number):
 
 
 def test_impatience_does_not_cut_the_cleaning_short(bench):
-    process = bench.start("--suite", bench.suite(bench.holding(leave="session")), "--out", bench.out)
+    process = bench.start(
+        "--suite", bench.suite(bench.holding(leave="session")), "--out", bench.out
+    )
     bench.in_mid_run("stub0.r0")
+    insist(process)
+    done = finish(process)
+    assert done.returncode in (130, -signal.SIGINT)  # both are 130 to a shell
+    assert bench.remains() == []
+    assert bench.about("stub0.r0")["status"] == "interrupted"
+    assert bench.about("stub0.r0")["log_tail"]  # read last, once the worker is gone
+
+
+def test_at_a_terminal(bench):
+    """There a thread draws the picture: it must not take the signal from the main one."""
+    ours, theirs = pty.openpty()
+    suite = bench.suite(bench.holding(leave="session"))
+    process = bench.start("--suite", suite, "--out", bench.out, stderr=theirs)
+    os.close(theirs)
+    shown = []
+    reader = threading.Thread(target=lambda: shown.extend(iter(lambda: said(ours), b"")))
+    reader.start()
+    bench.in_mid_run("stub0.r0")
+    wait_for(lambda: b"process memory" in b"".join(shown), "the picture")
+    insist(process)
+    process.communicate(timeout=30)
+    reader.join()
+    os.close(ours)
+
+    text = b"".join(shown)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert bench.remains() == []
+    assert b"cell 1 of 1" in text
+    assert b"about" in text
+    assert text.rfind(b"\x1b[?25h") > text.rfind(b"\x1b[?25l")  # the cursor is back
+    assert bench.about("stub0.r0")["status"] == "interrupted"
+    assert bench.about("stub0.r0")["log_tail"]  # read last, once the worker is gone
+
+
+def insist(process):
+    """Press Ctrl-C again and again."""
     for _ in range(20):
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         time.sleep(0.01)
-    done = finish(process)
-    assert done.returncode == 130
-    assert bench.remains() == []
-    assert bench.about("stub0.r0")["status"] == "interrupted"
+
+
+def said(terminal):
+    """Return what the terminal shows next, nothing at its end."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
 
 
 def test_while_it_prepares(bench):

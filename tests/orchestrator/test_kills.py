@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +14,9 @@ from traces.records import End, Header, Kv, Phase
 @pytest.fixture
 def held(bench):
     """A run of three cells, of which the second stands still."""
-    options = bench.holding(label="held")
-    process = bench.start("--quiet", "--out", bench.out, "--suite",
-                          bench.suite({"label": "a"}, options, {"label": "c"}, seed=A_FIRST))  # fmt: skip
+    held = bench.holding(label="held")
+    suite = bench.suite({"label": "a"}, held, {"label": "c"}, seed=A_FIRST)
+    process = bench.start("--quiet", "--out", bench.out, "--suite", suite)
     bench.process = process
     bench.in_mid_run("held.r0")
     yield bench
@@ -64,7 +65,7 @@ def test_orchestrator(held):
     held.process.kill()
     held.process.communicate()
 
-    wait_for(lambda: not os.path.exists(f"/proc/{worker}"), "the worker's end")
+    wait_for(lambda: not Path(f"/proc/{worker}").exists(), "the worker's end")
     assert held.gone()
     assert readable(held, "held.r0")
     assert isinstance(list(read(held.out / "samples.jsonl"))[-1], End)

@@ -36,7 +36,7 @@ EXPECTED = {
 def all_sorts(shared_bench):
     """One run in which every cell but two goes wrong in its own way."""
     backends = [{"label": label, **options} for label, options in CELLS.items()]
-    suite = shared_bench.suite(*backends, timeout="4s")
+    suite = shared_bench.suite(*backends, timeout="6s")
     shared_bench.done = shared_bench.run("--suite", suite, "--out", shared_bench.out)
     return shared_bench
 
@@ -88,7 +88,7 @@ def test_the_other_cells_have_their_numbers(all_sorts):
 def test_a_late_cell_keeps_what_it_recorded(all_sorts):
     cell = all_sorts.cells()["late.r0"]
     assert cell["kv"]["steps"] > 30
-    assert 3.5 < all_sorts.about("late.r0")["seconds"] < 15
+    assert 5.5 < all_sorts.about("late.r0")["seconds"] < 20
 
 
 def test_every_row_is_shown(all_sorts):
@@ -106,5 +106,5 @@ def test_the_exit_code_says_invalid(all_sorts):
     [({"act": "memory"}, 0), ({"hold": "/"}, 124), ({"act": "kill"}, 4)],
 )
 def test_exit_code(bench, options, code):
-    suite = bench.suite(options, {}, timeout="2s")
+    suite = bench.suite(options, timeout="2s" if "hold" in options else "1m")
     assert bench.run("--quiet", "--suite", suite, "--out", bench.out).returncode == code

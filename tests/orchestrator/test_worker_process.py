@@ -11,9 +11,10 @@ from tests.orchestrator.bench import ROOT
 from traces.records import Facts
 
 SECRETS = {
-    "HF_TOKEN": "hf_VERYSECRET1", "AWS_SECRET_ACCESS_KEY": "VERYSECRET2", "VLLM_API_KEY": "VERYSECRET3",
-    "OPENAI_API_KEY": "VERYSECRET4", "HF_HUB_PASSWORD": "VERYSECRET5", "UNRELATED": "VERYSECRET6",
-    "TORCH_AUTH": "VERYSECRET7", "HF_ENDPOINT": "https://me:VERYSECRET8@example.org",
+    "HF_TOKEN": "hf_VERYSECRET1", "AWS_SECRET_ACCESS_KEY": "VERYSECRET2",
+    "VLLM_API_KEY": "VERYSECRET3", "OPENAI_API_KEY": "VERYSECRET4",
+    "HF_HUB_PASSWORD": "VERYSECRET5", "UNRELATED": "VERYSECRET6", "TORCH_AUTH": "VERYSECRET7",
+    "HF_ENDPOINT": "https://me:VERYSECRET8@example.org",
 }  # fmt: skip
 SETTINGS = {"VLLM_LOGGING_LEVEL": "ERROR", "OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": ""}
 ENGINES = {"torch", "transformers", "vllm", "numpy", "scipy", "plotly", "tokenizers"}

@@ -34,6 +34,7 @@ FOREVER = 1 << 63
 class Ran:
     """What a cell left behind; everything but `facts` is of the run phase."""
 
+    folder: Path
     code: int
     log: str
     messages: list[dict[str, Any]]
@@ -105,18 +106,43 @@ def run(
         ),
     }  # fmt: skip
     Path(folder, "config.json").write_text(json.dumps(config))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "VLLM_CPU_KVCACHE_SPACE": "4"}
-    environment |= {"HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "WARNING", "OMP_NUM_THREADS": "1"}
+    code, log = python("tests.workers.process", folder / "config.json")
+    return _read(folder, code, log, list(prompts))
+
+
+def scheduled_ahead(folder: Path, model: Path, prompts: Sequence[Prompt], blocks: int) -> Ran:
+    """Drive vLLM's asynchronous scheduler alone over a pool of `blocks`."""
+    folder.mkdir(parents=True)
+    workload = Workload(name="test", sha256="", requests=list(prompts))
+    Path(folder, "workload.json").write_bytes(msgspec.json.encode(workload))
+    trace = folder / "engine.jsonl"
+    code, log = python("tests.workers.ahead", model, folder / "workload.json", trace, blocks)
+    records = list(read(trace)) if code == 0 else []
+    return Ran(
+        folder, code, log, [], list(prompts), kv=[r for r in records if isinstance(r, Kv)],
+        blocks=[r for r in records if isinstance(r, Blocks)],
+    )  # fmt: skip
+
+
+def python(module: str, *arguments: object) -> tuple[int, str]:
+    """Run a module in a fresh process; return its exit code and what it printed.
+
+    One thread: this model is too small for two, which wait for each other on a busy machine.
+    """
+    environment = {
+        **os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "4", "VLLM_LOGGING_LEVEL": "WARNING",
+    }  # fmt: skip
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.workers.process", str(folder / "config.json")],
+        [sys.executable, "-m", module, *map(str, arguments)],
         cwd=ROOT, env=environment, timeout=LIMIT_S, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
-    return _read(folder, ended.returncode, ended.stdout, list(prompts))
+    return ended.returncode, ended.stdout
 
 
 def _read(folder: Path, code: int, log: str, prompts: list[Prompt]) -> Ran:
-    ran = Ran(code, log, list(_lines(folder / "messages.jsonl")), prompts)
+    ran = Ran(folder, code, log, list(_lines(folder / "messages.jsonl")), prompts)
     records = [
         record
         for name in ("worker.jsonl", "engine.jsonl")

@@ -79,8 +79,8 @@ def watch_rows(worker: Any, notes: Notes) -> None:
 
     def called(result: Any, *args: Any, attention_mask: Any = None, **kwargs: Any) -> None:
         keys = worker.last.layers[0].keys
-        everything = [keys.shape[2]] * keys.shape[0]  # without a mask every key may be seen
-        notes.write("mask", visible=everything if attention_mask is None else visible(attention_mask))
+        seen = [keys.shape[2]] * keys.shape[0]  # without a mask every key may be seen
+        notes.write("mask", visible=seen if attention_mask is None else visible(attention_mask))
 
     after(worker, "make_cache", keep)
     after(worker, "generate", generated)
@@ -123,7 +123,8 @@ def watch_paged(worker: Any, notes: Notes) -> None:
         after(PagedAttentionCache, "update", updated)
 
     def loaded(result: Any) -> None:
-        manager, waiting = worker.manager, []
+        manager = worker.manager
+        waiting: list[tuple[list[int], dict[str, Any]]] = []
         add, answer = manager.add_request, manager.get_result
 
         def get_result(*args: Any, **kwargs: Any) -> Any:

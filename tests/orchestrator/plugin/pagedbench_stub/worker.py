@@ -15,7 +15,7 @@ from workers.backend import Recorder
 
 SLEEP = "import time; time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
-LEAVE = {
+LEAVE: dict[str, dict[str, Any]] = {
     "stubborn": {},
     "session": {"start_new_session": True},
     "group": {"process_group": 0},

@@ -1,0 +1,191 @@
+"""PagedView against both shapes of Transformers' paged cache, as fakes: 5.17's and 5.19's."""
+
+from collections import deque
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from workers.hf_paged import PREEMPTED, PagedView, Worker
+
+BLOCK, BLOCKS, BYTES = 16, 10, 64
+
+
+class Storage:
+    """A tensor's storage, and the tensor itself: an address and a size."""
+
+    def __init__(self, address: int, size: int) -> None:
+        self.address, self.size = address, size
+
+    def untyped_storage(self) -> "Storage":
+        return self
+
+    def data_ptr(self) -> int:
+        return self.address
+
+    def nbytes(self) -> int:
+        return self.size
+
+
+class Log:
+    """A recorder that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.kvs: list[dict[str, Any]] = []
+        self.changes: list[tuple[str, list[int], list[int]]] = []
+        self.requests: list[tuple[Any, ...]] = []
+
+    def kv(self, t: int, **counts: int) -> None:
+        self.kvs.append(counts)
+
+    def blocks(self, t: int, request: str, gained: list[int], lost: list[int]) -> None:
+        self.changes.append((request, gained, lost))
+
+    def request(self, *said: Any) -> None:
+        self.requests.append(said)
+
+
+def older(free: int, *tables: dict[str, list[int]]) -> Any:
+    """The cache of Transformers 5.17: a manager per attention group, a tensor per layer."""
+    layers = [Storage(i, (BLOCKS + 2) * BLOCK * BYTES // 4) for i in range(4)]
+    return SimpleNamespace(
+        block_size=BLOCK, num_blocks=BLOCKS, get_num_free_blocks=lambda: free,
+        group_cache_managers=[SimpleNamespace(block_table=table) for table in tables],
+        key_cache=layers[:2], value_cache=layers[2:],
+    )  # fmt: skip
+
+
+def newer(free: int, *tables: dict[str, list[int]]) -> Any:
+    """The cache of Transformers 5.19: an allocator per kind of attention, one tensor for all."""
+    return SimpleNamespace(
+        num_blocks=BLOCKS,
+        cache_allocators={
+            str(i): SimpleNamespace(block_table=table, tokens_per_page=BLOCK)
+            for i, table in enumerate(tables)
+        },
+        compute_free_capacity=lambda relative: free / BLOCKS,
+        cache_tensor=Storage(0, (BLOCKS + 2) * BLOCK * BYTES),
+    )
+
+
+def scheduler(active: dict[str, int], waiting: tuple[str, ...] = ()) -> Any:
+    """A scheduler with these requests and the tokens they have stored."""
+    return SimpleNamespace(
+        active_requests={name: SimpleNamespace(position_offset=n) for name, n in active.items()},
+        waiting_requests=dict.fromkeys(waiting),
+        waiting_requests_order=deque(waiting),
+    )
+
+
+def view(cache: Any, active: Any) -> tuple[PagedView, Log]:
+    log = Log()
+    return PagedView(SimpleNamespace(recorder=log), cache, active), log  # type: ignore[arg-type]
+
+
+def step(*lengths: int) -> list[Any]:
+    """What a step takes of its requests."""
+    return [SimpleNamespace(query_length=length) for length in lengths]
+
+
+both = pytest.mark.parametrize("cache", [older, newer])
+
+
+@both
+def test_a_step_counts_what_is_stored_at_its_end(cache):
+    seen, log = view(cache(5, {"a": [0, 1], "b": [7]}), scheduler({"a": 16, "b": 0}, ("c",)))
+    seen.count(0, step(1, 9))
+    assert log.kvs == [
+        {
+            "live": 26, "reserved": 3 * BLOCK, "pool": BLOCKS * BLOCK, "cached_slots": 2 * BLOCK,
+            "shared_slots": 0, "running": 2, "waiting": 1, "preempted": 0,
+        }
+    ]  # fmt: skip
+    assert log.changes == [("a", [0, 1], []), ("b", [7], [])]
+
+
+@both
+def test_a_shared_block_is_held_and_live_once(cache):
+    seen, log = view(cache(6, {"a": [3, 4], "b": [3, 9]}), scheduler({"a": 20, "b": 17}))
+    seen.count(0, step(1, 1))
+    (kv,) = log.kvs
+    assert (kv["reserved"], kv["shared_slots"]) == (3 * BLOCK, BLOCK)
+    assert kv["live"] == 20 + 17 + 2 - BLOCK
+    assert kv["cached_slots"] == BLOCK  # 10 - 6 free - 3 held
+
+
+@both
+def test_a_block_exchanged_in_the_middle_is_a_change(cache):
+    """Of two full and equal blocks Transformers keeps one: the table's end stays as it is."""
+    tables = {"a": [0, 1], "b": [5, 6]}
+    seen, log = view(cache(6, tables), scheduler({"a": 20, "b": 20}))
+    seen.count(0, step(1, 1))
+    tables["b"][0] = 0
+    seen.count(1, step(1, 1))
+    seen.count(2, step(1, 1))
+    assert log.changes[2:] == [("b", [0], [5])]
+
+
+@both
+def test_blocks_given_back_are_lost(cache):
+    tables = {"a": [0, 1], "b": [5]}
+    seen, log = view(cache(7, tables), scheduler({"a": 20, "b": 3}))
+    seen.count(0, step(1, 1))
+    del tables["a"]
+    tables["b"].append(1)
+    seen.count(1, step(1))
+    assert log.changes[2:] == [("a", [], [0, 1]), ("b", [1], [])]
+
+
+@both
+def test_a_request_sent_back_to_wait_was_preempted(cache):
+    tables = {"a": [0], "b": [1]}
+    seen, log = view(cache(8, tables), scheduler({"a": 3, "b": 3}))
+    seen.count(0, step(1, 1))
+    del tables["b"]
+    seen._scheduler = scheduler({"a": 4}, ("b", "c"))
+    seen.count(1, step(1))
+    seen.count(2, step(1))
+    assert [kv["preempted"] for kv in log.kvs] == [0, 1, 0]
+
+
+@both
+def test_sizes_count_the_two_spare_blocks(cache):
+    facts = view(cache(10, {}), scheduler({}))[0].facts()
+    assert facts == {
+        "block_size": BLOCK, "num_blocks": BLOCKS, "bytes_per_slot": BYTES,
+        "pool_bytes": (BLOCKS + 2) * BLOCK * BYTES,
+    }  # fmt: skip
+
+
+@both
+def test_settling_records_the_end_once(cache):
+    seen, log = view(cache(10, {}), scheduler({}))
+    seen.settle()
+    seen.settle()
+    assert [(kv["live"], kv["reserved"]) for kv in log.kvs] == [(0, 0)]
+
+
+def answer(stamps: list[float], tokens: int) -> Any:
+    return SimpleNamespace(
+        error=None, timestamps=stamps, lifespan=(1.0, 9.0), generated_tokens=list(range(tokens))
+    )
+
+
+@pytest.mark.parametrize(
+    ("stamps", "times", "reason"),
+    [
+        ([2.0, 3.0, 4.0], (10**9, 2 * 10**9, 4 * 10**9), None),
+        ([3.0, 4.0], (None, None, 4 * 10**9), {"start": PREEMPTED, "first": PREEMPTED}),
+    ],
+)
+def test_a_request_that_started_anew_has_no_first_token_time(stamps, times, reason):
+    log = Log()
+    Worker(None, log)._take("prompt", answer(stamps, 3))  # type: ignore[arg-type]
+    assert log.requests == [("prompt", [0, 1, 2], *times, reason)]
+
+
+def test_an_error_is_not_an_output():
+    failed = SimpleNamespace(error="no room", timestamps=None)
+    prompt = SimpleNamespace(id="07")
+    with pytest.raises(RuntimeError, match="request 07: no room"):
+        Worker(None, Log())._take(prompt, failed)  # type: ignore[arg-type]
