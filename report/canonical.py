@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import orjson
 
 from report.result import SCHEMA_VERSION, Result
 from traces.errors import Problem
@@ -28,7 +29,7 @@ class _Version(msgspec.Struct):
 def dumps(found: Result) -> bytes:
     """Encode canonically: UTF-8, two spaces, a newline at the end."""
     plain = {name: _plain(getattr(found, name), name in EXACT) for name in found.__struct_fields__}
-    return msgspec.json.format(msgspec.json.encode(plain), indent=2) + b"\n"
+    return orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def loads(source: bytes | Path) -> Result:

@@ -49,7 +49,8 @@ class Worker(HfWorker):
         self.manager.start()
 
     def batch_size(self, prompts: list[Prompt]) -> int:
-        return len(prompts)
+        room = self.view.blocks()[0] * self.view.block_size
+        return len(prompts) if max(prompt.total for prompt in prompts) <= room else 0
 
     def generate(self, prompts: list[Prompt]) -> None:
         asked = {}

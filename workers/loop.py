@@ -102,7 +102,7 @@ def batch_size(backend: Backend, prompts: list[Prompt]) -> int:
     """Return how many of these requests the backend takes at once. Raises Problem for none."""
     size = backend.batch_size(prompts)
     if size < 1:
-        raise Problem("no request fits the KV budget")
+        raise Problem("the KV budget is under one request: raise kv_budget or shorten it")
     return size
 
 

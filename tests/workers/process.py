@@ -4,6 +4,7 @@ As `traces.control.enter`, with a channel that writes what the worker says to me
 """
 
 import json
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -40,4 +41,6 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    code = main(sys.argv[1])
+    sys.stderr.flush()
+    os._exit(code)  # the engine of a failed worker may run on; the orchestrator would kill it

@@ -98,7 +98,7 @@ def test_an_engine_that_takes_all_runs_as_many_as_its_pace_allows(clock):
 
 def test_no_row_is_a_clear_line_before_anything_is_generated(clock):
     engine = Engine(clock, 0)
-    with pytest.raises(Problem, match="no request fits the KV budget"):
+    with pytest.raises(Problem, match="the KV budget is under one request"):
         loop.warm_up(engine, prompts([(4, 4)]), None, "cpu")  # type: ignore[arg-type]
     assert not engine.batches
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.workers.plans import prompts
 from workers.hf_paged import PREEMPTED, PagedView, Worker
 
 BLOCK, BLOCKS, BYTES = 16, 10, 64
@@ -163,6 +164,14 @@ def test_settling_records_the_end_once(cache):
     seen.settle()
     seen.settle()
     assert [(kv["live"], kv["reserved"]) for kv in log.kvs] == [(0, 0)]
+
+
+@both
+@pytest.mark.parametrize(("longest", "taken"), [(BLOCKS * BLOCK, 2), (BLOCKS * BLOCK + 1, 0)])
+def test_a_request_larger_than_the_pool_is_not_taken(cache, longest, taken):
+    worker = Worker(None, Log())  # type: ignore[arg-type]
+    worker.view = view(cache(BLOCKS, {}), scheduler({}))[0]
+    assert worker.batch_size(prompts([(3, 4), (longest - 5, 5)])) == taken
 
 
 def answer(stamps: list[float], tokens: int) -> Any:
