@@ -126,15 +126,16 @@ def certificate(sampler: Sampler, clean_used: dict[str, int]) -> tuple[bool, dic
     """Wait, bounded, for devices without compute processes and memory back at `clean_used`.
 
     Returns whether that came, and the evidence: per device uuid, used bytes, pids, and the
-    seconds waited. With no device there is nothing to be unclean.
+    seconds waited. With no device there is nothing to be unclean; a sampler that does not answer
+    certifies nothing.
     """
     begun = time.monotonic()
     while True:
-        state = sampler.state() or {"devices": []}
-        devices = state["devices"]
-        clean = all(_clean(device, clean_used) for device in devices)
+        state = sampler.state()
+        devices = state["devices"] if state else []
+        clean = state is not None and all(_clean(device, clean_used) for device in devices)
         waited = time.monotonic() - begun
-        if clean or waited > CLEAN_WAIT_S:
+        if clean or waited > CLEAN_WAIT_S or not sampler.alive:
             return clean, {"devices": devices, "waited_s": round(waited, 3)}
         time.sleep(POLL_S)
 
@@ -146,6 +147,8 @@ def _clean(device: dict[str, Any], clean_used: dict[str, int]) -> bool:
 
 
 def _why_unclean(evidence: dict[str, Any]) -> str:
+    if not evidence["devices"]:
+        return "the sampler does not answer"
     parts = [
         f"{device['uuid']}: {device['used']} bytes used, processes "
         f"{[process['pid'] for process in device['pids']]}"

@@ -19,7 +19,7 @@ ALLOWED = {
     "monitor": {"traces", "msgspec", "pynvml"},
     "workers": {"traces", "msgspec", "tokenizers", "huggingface_hub", *ENGINES},
     "report": {
-        "traces", "msgspec", "numpy", "scipy", "ruptures", "jinja2", "markupsafe", "plotly", "rich",
+        "traces", "msgspec", "orjson", "numpy", "scipy", "ruptures", "jinja2", "markupsafe", "plotly", "rich",
         "pyarrow", "matplotlib",
     },
     "orchestrator": {

@@ -1,6 +1,6 @@
 """Make a folder that can be published as it is: the reports of all reference results, and a list.
 
-    python -m tools.site [FOLDER]     what `make site` runs; FOLDER is `site`
+python -m tools.site [FOLDER]     what `make site` runs; FOLDER is `site`
 """
 
 import shutil

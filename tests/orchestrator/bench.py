@@ -24,6 +24,7 @@ SHAPE = {
     "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 256,
     "max_position_embeddings": 512,
 }  # fmt: skip
+MAIN = ("-m", "orchestrator")
 PATIENCE_S = 30.0
 A_FIRST = 1  # the seed that leaves two or three cells in the order given
 
@@ -39,6 +40,7 @@ class Bench:
         self.environment = {
             "PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(PLUGIN)]), "COLUMNS": "200",
+            "CUDA_VISIBLE_DEVICES": "",
         }  # fmt: skip
 
     def suite(self, *backends: dict[str, Any], **changes: Any) -> Path:
@@ -63,11 +65,13 @@ class Bench:
     def release(self) -> None:
         self.hold.unlink()
 
-    def start(self, *arguments: object, **settings: Any) -> "subprocess.Popen[str]":
-        """Start `pagedbench run ARGUMENTS`."""
+    def start(
+        self, *arguments: object, verb: str = "run", python: tuple[str, ...] = MAIN, **settings: Any
+    ) -> "subprocess.Popen[str]":
+        """Start `pagedbench run ARGUMENTS`, or another verb; `python` may patch something first."""
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
-            [sys.executable, "-m", "orchestrator", "run", *map(str, arguments)],
+            [sys.executable, *python, verb, *map(str, arguments)],
             cwd=self.home, env=self.environment, text=True, **{**pipes, **settings},
         )  # fmt: skip
 
@@ -105,12 +109,12 @@ class Bench:
     def sampler_pid(self) -> int:
         return int(json.loads((self.out / "samples.jsonl").read_bytes().split(b"\n")[0])["pid"])
 
-    def remains(self) -> list[str]:
+    def remains(self) -> dict[int, str]:
         """What still runs of all that was started here: our cache folder is in its environment.
 
         That is independent of the marks and sessions by which pagedbench itself looks.
         """
-        return [f"{pid}: {name}" for pid, name in _with_environment(str(self.home / "cache"))]
+        return dict(_with_environment(str(self.home / "cache")))
 
     def gone(self) -> bool:
         """Whether all of it ends in a while."""

@@ -1,5 +1,8 @@
 """A bench for each test, and the proof after it that nothing of it still runs."""
 
+import os
+import signal
+
 import pytest
 
 from tests.orchestrator.bench import Bench
@@ -7,14 +10,19 @@ from tests.orchestrator.bench import Bench
 
 @pytest.fixture
 def bench(tmp_path):
-    bench = Bench(tmp_path)
-    yield bench
-    assert bench.gone()
+    yield from _checked(Bench(tmp_path))
 
 
 @pytest.fixture(scope="module")
 def shared_bench(tmp_path_factory):
     """One bench for a module whose tests all look at the same run."""
-    bench = Bench(tmp_path_factory.mktemp("bench"))
+    yield from _checked(Bench(tmp_path_factory.mktemp("bench")))
+
+
+def _checked(bench):
     yield bench
-    assert bench.gone()
+    try:
+        assert bench.gone()
+    finally:
+        for pid in bench.remains():
+            os.kill(pid, signal.SIGKILL)

@@ -45,7 +45,7 @@ def test_full(bench, disk, free, workload, says):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
-    assert bench.remains() == []
+    assert bench.remains() == {}
 
     ballast.unlink()
     assert bench.resume().returncode == 0

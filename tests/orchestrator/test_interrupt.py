@@ -20,7 +20,7 @@ def test_in_mid_run(bench, number):
     done = finish(process)
 
     assert done.returncode == 130
-    assert bench.remains() == []
+    assert bench.remains() == {}
     assert "Traceback" not in done.stderr
     assert not bench.result()["complete"]
     statuses = {name: (cell["status"], cell["reason"]) for name, cell in bench.cells().items()}
@@ -44,7 +44,7 @@ def test_impatience_does_not_cut_the_cleaning_short(bench):
     insist(process)
     done = finish(process)
     assert done.returncode in (130, -signal.SIGINT)  # both are 130 to a shell
-    assert bench.remains() == []
+    assert bench.remains() == {}
     assert bench.about("stub0.r0")["status"] == "interrupted"
     assert bench.about("stub0.r0")["log_tail"]  # read last, once the worker is gone
 
@@ -55,7 +55,7 @@ def test_at_a_terminal(bench):
     suite = bench.suite(bench.holding(leave="session"))
     process = bench.start("--suite", suite, "--out", bench.out, stderr=theirs)
     os.close(theirs)
-    shown = []
+    shown: list[bytes] = []
     reader = threading.Thread(target=lambda: shown.extend(iter(lambda: said(ours), b"")))
     reader.start()
     bench.in_mid_run("stub0.r0")
@@ -67,7 +67,7 @@ def test_at_a_terminal(bench):
 
     text = b"".join(shown)
     assert process.returncode in (130, -signal.SIGINT)
-    assert bench.remains() == []
+    assert bench.remains() == {}
     assert b"cell 1 of 1" in text
     assert b"about" in text
     assert text.rfind(b"\x1b[?25h") > text.rfind(b"\x1b[?25l")  # the cursor is back
@@ -99,7 +99,7 @@ def test_while_it_prepares(bench):
     process.send_signal(signal.SIGINT)
     done = finish(process)
     assert (done.returncode, done.stderr.strip()) == (130, "pagedbench: interrupted")
-    assert bench.remains() == []
+    assert bench.remains() == {}
     assert bench.resume().returncode == 0
 
 

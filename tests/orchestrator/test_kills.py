@@ -20,9 +20,8 @@ def held(bench):
     bench.process = process
     bench.in_mid_run("held.r0")
     yield bench
-    if process.poll() is None:
-        process.kill()
-        process.communicate()
+    process.kill()
+    process.communicate()
 
 
 def test_worker(held):
@@ -50,6 +49,7 @@ def test_sampler(held):
     held_cell = held.cells()["held.r0"]
     assert (held_cell["status"], held_cell["requests_run"]) == ("unsampled", 2)
     assert "SIGKILL" in held_cell["reason"]
+    assert "device not clean afterwards: the sampler does not answer" in held_cell["suspect"]
     others = [cell["status"] for name, cell in held.cells().items() if name != "held.r0"]
     assert others == ["ok", "ok"]
     first, second = (list(read(held.out / name)) for name in ("samples.jsonl", "samples.2.jsonl"))
@@ -63,7 +63,7 @@ def test_sampler(held):
 def test_orchestrator(held):
     worker = held.in_mid_run("held.r0")
     held.process.kill()
-    held.process.communicate()
+    held.process.wait()
 
     wait_for(lambda: not Path(f"/proc/{worker}").exists(), "the worker's end")
     assert held.gone()
@@ -85,8 +85,9 @@ def test_orchestrator_when_the_worker_has_left_processes_behind(bench, leave):
     process = bench.start("--quiet", "--out", bench.out, "--suite", suite)
     bench.in_mid_run("stub0.r0")
     process.kill()
-    process.communicate()
+    process.wait()
     assert bench.gone()
+    process.communicate()
 
 
 def test_orchestrator_while_the_worker_hangs_and_cannot_hear(bench):
@@ -94,8 +95,9 @@ def test_orchestrator_while_the_worker_hangs_and_cannot_hear(bench):
     process = bench.start("--quiet", "--out", bench.out, "--suite", bench.suite(bench.holding()))
     os.kill(bench.in_mid_run("stub0.r0"), signal.SIGSTOP)
     process.kill()
-    process.communicate()
+    process.wait()
     assert bench.gone()
+    process.communicate()
 
 
 def readable(bench, cell):

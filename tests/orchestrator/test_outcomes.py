@@ -75,7 +75,7 @@ def test_stdout_goes_to_the_log_and_is_not_parsed(all_sorts):
 
 
 def test_no_process_survives(all_sorts):
-    assert all_sorts.remains() == []
+    assert all_sorts.remains() == {}
 
 
 def test_the_other_cells_have_their_numbers(all_sorts):

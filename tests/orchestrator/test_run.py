@@ -76,6 +76,32 @@ def test_resuming_a_finished_run_runs_nothing(finished):
     assert {name: finished.about(name) for name in finished.cells()} == before
 
 
+def test_the_report_is_made_anew_without_engines_or_gpu(finished):
+    """From the traces alone, and the same to the last byte."""
+    before = {name: (finished.out / name).read_bytes() for name in ("result.json", "report.md")}
+    code = (
+        "import sys; gone = ('torch', 'transformers', 'vllm', 'pynvml', 'workers', 'monitor')\n"
+        "sys.modules.update(dict.fromkeys(gone))\n"
+        "from orchestrator.cli import main; main()"
+    )
+    done = finished.run(finished.out, verb="report", python=("-c", code))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {name: (finished.out / name).read_bytes() for name in before} == before
+
+
+def test_doctor_lists_every_backend_with_what_it_lacks(finished):
+    done = finished.run(verb="doctor")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert (
+        "[MISS] stub-elsewhere: no-such-package is not installed; `make setup` installs it" in lines
+    )
+    assert any(line.startswith("[ok  ] stub: ") for line in lines)
+    assert any(line.startswith("[note] no GPU: ") for line in lines)
+    assert lines[-1].startswith("This machine can run: ")
+    assert "stub-elsewhere" not in lines[-1]
+
+
 def test_a_result_is_there_after_every_cell(bench):
     process = bench.start("--suite", bench.suite(*THREE, seed=1), "--out", bench.out)
     seen = {}
@@ -90,7 +116,7 @@ def test_a_result_is_there_after_every_cell(bench):
 
 
 def test_the_estimate_is_the_last_runs_time(bench):
-    path = bench.suite({"step_s": 0.1})
+    path = bench.suite({"step_s": 0.05})
     first = bench.run("--suite", path, "--out", bench.home / "first")
     second = bench.run("--suite", path, "--out", bench.home / "second")
     told = re.findall(r"This will take about (\d+) s", first.stderr + second.stderr)

@@ -111,4 +111,4 @@ def test_preparing_a_shape_takes_no_engine(run):
 def test_the_worker_is_alone_in_its_session_and_dies_with_nothing_left(run):
     about = run.about("stub0.r0")
     assert about["pid"]
-    assert run.remains() == []
+    assert run.remains() == {}
