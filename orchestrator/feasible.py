@@ -7,6 +7,8 @@ from orchestrator.suite import Entry, Suite
 from traces.errors import Problem
 
 WIDTH = {"bfloat16": 2, "float16": 2, "float32": 4}
+DEFAULT_BLOCK = {"cpu": 32, "cuda": 16}
+OWN_BLOCKS = {"vllm": 1, "hf-paged": 2}  # the null block; one to pad reads, one to pad writes
 CPU_BLOCK = 32  # vLLM's CPU attention kernel takes multiples of this many slots
 
 
@@ -17,8 +19,8 @@ def bytes_per_slot(model: dict[str, Any], dtype: str) -> int:
 
 def check(suite: Suite, model: dict[str, Any], max_length: int, device: str) -> None:
     """Raise Problem for the first thing in the suite that this model or device cannot do."""
-    _budget(suite, model, max_length)
     for entry in suite.backend:
+        _budget(suite, entry, max_length, bytes_per_slot(model, suite.dtype), device)
         if entry.name == "vllm":
             _vllm(entry, device)
         if entry.options.get("attention") == "flash_attention_2" and not installed("flash-attn"):
@@ -31,12 +33,18 @@ def check(suite: Suite, model: dict[str, Any], max_length: int, device: str) -> 
             )
 
 
-def _budget(suite: Suite, model: dict[str, Any], max_length: int) -> None:
-    budget, slot = suite.kv_budget_bytes, bytes_per_slot(model, suite.dtype)
-    if budget is not None and budget < max_length * slot:
+def _budget(suite: Suite, entry: Entry, max_length: int, slot: int, device: str) -> None:
+    """One request of the maximum length must fit, and the blocks an engine keeps for itself."""
+    budget = suite.kv_budget_bytes
+    block = entry.options.get("block_size") or DEFAULT_BLOCK[device]
+    if entry.name in OWN_BLOCKS:
+        slots = (-(-max_length // block) + OWN_BLOCKS[entry.name]) * block
+    else:
+        slots = max_length
+    if budget is not None and budget < slots * slot:
         raise Problem(
-            f"kv_budget {suite.kv_budget} is under one request of max_length {max_length} "
-            f"({max_length * slot} bytes at {slot} a token): raise it or lower max_length"
+            f"{entry.title}: kv_budget {suite.kv_budget} is under one request of max_length "
+            f"{max_length} ({slots * slot} bytes at {slot} a token): raise it or lower max_length"
         )
 
 
