@@ -19,8 +19,8 @@ ALLOWED = {
     "monitor": {"traces", "msgspec", "pynvml"},
     "workers": {"traces", "msgspec", "tokenizers", "huggingface_hub", *ENGINES},
     "report": {
-        "traces", "msgspec", "orjson", "numpy", "scipy", "ruptures", "jinja2", "markupsafe", "plotly", "rich",
-        "pyarrow", "matplotlib",
+        "traces", "msgspec", "orjson", "numpy", "scipy", "ruptures", "jinja2", "markupsafe",
+        "plotly", "rich", "pyarrow", "matplotlib",
     },
     "orchestrator": {
         "traces", "report", "msgspec", "click", "rich", "psutil", "multiprocess", "packaging",

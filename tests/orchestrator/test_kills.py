@@ -79,7 +79,7 @@ def test_orchestrator(held):
     assert (held.out / "cells" / "held.r0.a2" / "cell.json").exists()
 
 
-@pytest.mark.parametrize("leave", ["stubborn", "session", "group"])
+@pytest.mark.parametrize("leave", ["session", "group"])
 def test_orchestrator_when_the_worker_has_left_processes_behind(bench, leave):
     suite = bench.suite(bench.holding(leave=leave))
     process = bench.start("--quiet", "--out", bench.out, "--suite", suite)

@@ -103,7 +103,7 @@ def test_the_exit_code_says_invalid(all_sorts):
 
 @pytest.mark.parametrize(
     ("options", "code"),
-    [({"act": "memory"}, 0), ({"hold": "/"}, 124), ({"act": "kill"}, 4)],
+    [({"act": "memory"}, 0), ({"hold": "/"}, 124)],
 )
 def test_exit_code(bench, options, code):
     suite = bench.suite(options, timeout="2s" if "hold" in options else "1m")

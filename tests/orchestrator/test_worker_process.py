@@ -108,7 +108,12 @@ def test_preparing_a_shape_takes_no_engine(run):
     assert not {name.partition(".")[0] for name in json.loads(done.stdout)} & ENGINES
 
 
-def test_the_worker_is_alone_in_its_session_and_dies_with_nothing_left(run):
-    about = run.about("stub0.r0")
-    assert about["pid"]
-    assert run.remains() == {}
+def test_a_backend_can_have_an_interpreter_of_its_own(bench):
+    other = bench.home / "python"
+    other.write_text(f'#!/bin/sh\nOTHER_PYTHON=1 exec {sys.executable} "$@"\n')
+    other.chmod(0o755)
+    backend = {"name": "stub", "python": str(other)}
+    done = bench.run("--quiet", "--suite", bench.suite(backend=[backend]), "--out", bench.out)
+    assert done.returncode == 0, done.stderr
+    facts = [r.values for r in bench.trace("stub.r0") if isinstance(r, Facts)]
+    assert "OTHER_PYTHON" in facts[-1]["environment"]
