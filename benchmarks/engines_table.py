@@ -69,17 +69,17 @@ def render(found: dict[str, Any], parts: list[Figures]) -> str:
         f"{machine['cpu']['cores']} cores of {machine['cpu']['model']}; {versions}."
     )
     head = ["B against A", "n", "run, s", "A, tok/s", "B, tok/s", "B / A (95 %)", "asked", "met"]
-    lines = [head, ["---"] * len(head), *(_row(part) for part in parts)]
+    lines = [head, ["---"] * len(head), *(_row(part, found["quick"]) for part in parts)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return "\n\n".join([*([QUICK] if found["quick"] else []), where, table]) + "\n"
 
 
-def _row(part: Figures) -> list[str]:
+def _row(part: Figures, quick: bool) -> list[str]:
     change = part.change()
     interval = ""
     if change.low is not None and change.high is not None:
         interval = f" ({change.low:.4f} to {change.high:.4f})"
-    verdict = met(part)
+    verdict = "not judged" if quick else met(part)
     if verdict == "open" and change.repeats_needed:
         verdict += f", {change.repeats_needed} repeats might settle it"
     return [

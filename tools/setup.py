@@ -47,10 +47,9 @@ PIP_TO_UV = {
 }
 # Further places to look in, for `cpu` only. To a resolver 2.13.0+cpu is newer than 2.13.0, so
 # a CPU build of torch found in one of them would take the place of the CUDA build.
-PIP_TO_UV_CPU = {
-    "find-links": "UV_FIND_LINKS",
-    "extra-index-url": "UV_INDEX",
-}
+# pip's extra indexes are not passed on: to uv they come before the default one, and one that has
+# the right version of a package in the wrong wheel (multiprocess has one per Python) would win.
+PIP_TO_UV_CPU = {"find-links": "UV_FIND_LINKS"}
 
 
 def main() -> None:
@@ -174,7 +173,6 @@ def uv_settings(accel: str) -> dict[str, str]:
         if name in pip:
             separator = "," if variable == "UV_FIND_LINKS" else " "
             env.setdefault(variable, separator.join(pip[name].split()))
-    env.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # all indexes alike, as in pip
     env.setdefault("UV_PYTHON_DOWNLOADS", "never")
     # Or the first process to import an engine compiles it, and seems 15 s slower than the next.
     env.setdefault("UV_COMPILE_BYTECODE", "1")
