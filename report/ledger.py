@@ -66,17 +66,14 @@ def _host_lines(timeline: Timeline) -> list[Line]:
     C heap's by the C library (mallinfo2); both were read in the process itself. Weights mapped
     from their file are in no heap. The peak may be higher than the end: that is the residual.
     """
-    facts, heap = timeline.facts, {alloc.where: alloc for alloc in timeline.alloc}
+    facts = timeline.facts
     runtime = _line("runtime", _at_phase_end(timeline, "import"), "measured", "PSS after imports")
     weights = _line("weights", facts.get("weights_bytes"), "measured", "bytes of the tensors")
-    kv, begin, end = _kv(timeline), heap.get("import.end"), heap.get("run.end")
-    names = ("pss_files_bytes", "pss_anonymous_bytes")
-    grown = [_grown(facts, name) for name in names]
-    if None in grown or weights.bytes is None or begin is None or end is None:
+    kv = _kv(timeline)
+    files, anonymous = _grown(facts, "pss_files_bytes"), _grown(facts, "pss_anonymous_bytes")
+    used, taken = _heap_growth(timeline)
+    if files is None or anonymous is None or used is None or taken is None or not weights.bytes:
         return [runtime, weights, kv, _line("activations", None, "n/a", "")]
-    files, anonymous = (int(size or 0) for size in grown)
-    used = (end.allocated or 0) - (begin.allocated or 0)
-    taken = (end.reserved or 0) - (begin.reserved or 0)
     stays = kv.bytes or 0 if facts.get("kv_layout") in ("paged", "static") else 0
     mapped = min(weights.bytes, facts.get("pss_weights_file_bytes.run.end") or 0)
     working = used - (weights.bytes - mapped) - stays
@@ -94,6 +91,15 @@ def _host_lines(timeline: Timeline) -> list[Line]:
 def _grown(facts: dict[str, Any], name: str) -> int | None:
     begin, end = facts.get(f"{name}.import.end"), facts.get(f"{name}.run.end")
     return None if begin is None or end is None else int(end) - int(begin)
+
+
+def _heap_growth(timeline: Timeline) -> tuple[int | None, int | None]:
+    """Bytes that the C heap handed out, and took from the system, from the imports to the end."""
+    heap = {alloc.where: alloc for alloc in timeline.alloc}
+    begin, end = heap.get("import.end"), heap.get("run.end")
+    if not (begin and end and begin.allocated and end.allocated):
+        return None, None
+    return end.allocated - begin.allocated, (end.reserved or 0) - (begin.reserved or 0)
 
 
 def _closed(against: str, total: int, baseline: int, lines: list[Line]) -> Ledger:

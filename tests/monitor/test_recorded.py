@@ -1,6 +1,6 @@
 """Traces recorded on real GPUs: what the double teaches us must hold of them.
 
-`python -m benchmarks.sampler --trace tests/monitor/data/NAME.jsonl` records one.
+They are those of the reference results.
 """
 
 from itertools import pairwise
@@ -15,10 +15,11 @@ from traces.reader import Damage, read
 from traces.records import Device, End, Energy, Gap, Header, Mark, Procs, Sample
 
 GIB = 1 << 30
-FILES = sorted((Path(__file__).parent / "data").glob("*.jsonl"))
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+FILES = sorted(REFERENCE.glob("*-h100/samples.jsonl"))
 
 
-@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+@pytest.fixture(params=FILES, ids=lambda path: path.parent.name)
 def records(request):
     damage = Damage()
     found = list(read(request.param, damage))
@@ -45,7 +46,7 @@ def test_memory_adds_up_and_comes_back(records):
     marks = of(records, Mark)
     before = max(s.used for s in samples if s.t < marks[0].t)
     assert max(s.used for s in samples) > before + 0.9 * GIB
-    assert samples[-1].used < before  # the program has ended
+    assert samples[-1].used <= before  # the last worker has ended, and left nothing
 
 
 def test_ticks_and_gaps_account_for_the_whole_time(records):
