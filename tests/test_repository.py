@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator import suite
 from orchestrator.cli import VERBS, pagedbench
+from tools import readme
 
 ROOT = Path(__file__).resolve().parents[1]
 HOSTS = ("pypi" + ".org", "python" + "hosted.org", "download.py" + "torch.org")
@@ -141,3 +142,10 @@ def options(verb: str) -> set[str]:
     command = importlib.import_module(f"orchestrator.commands.{verb}").command
     found = {"--help", *(option for parameter in command.params for option in parameter.opts)}
     return found | {option for p in command.params for option in p.secondary_opts}
+
+
+def test_readme_tables_are_those_of_the_reference_results():
+    """`make readme` makes them; what stands in the README must be what it would write."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme.MARKED.search(text)
+    assert readme.filled(text) == text

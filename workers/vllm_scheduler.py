@@ -19,8 +19,8 @@ from traces import clock
 from traces.records import Blocks, Facts, Kv
 from traces.writer import Writer
 
-SCAN_EVERY = 64  # steps between scans of the free queue for cached blocks: the scan is O(pool)
-NOT_SCANNED = {"cached_slots": f"scanned every {SCAN_EVERY} steps"}
+SCAN_SHARE = 500  # a scan for cached blocks is O(pool): it may take this part of the time
+NOT_SCANNED = {"cached_slots": "between scans, which take at most 1/500 of the time"}
 
 recording = True
 """Whether to record. `Probe.pagedbench_record` sets it, to measure the cost; only while idle."""
@@ -46,6 +46,7 @@ class _Recording:
         self._table_blocks = 0
         self._step = 0
         self._gauge = 0.0
+        self._scan_due = 0
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         if not recording:
@@ -133,12 +134,15 @@ class _Recording:
         pool = self._pool
         if not pool.enable_caching:
             return 0
-        if self._step % SCAN_EVERY != 1 and self.running:
+        begun = clock.now()
+        if begun < self._scan_due and self.running:
             return None  # the last scan's number would be wrong: blocks were taken since
         evictable: int = sum(
             block.ref_cnt == 0 and block.block_hash is not None and not block.is_null
             for block in pool.blocks
         )
+        now = clock.now()
+        self._scan_due = now + SCAN_SHARE * (now - begun)
         return evictable
 
 
