@@ -2,13 +2,14 @@
 
     python -m benchmarks.statistics [RESULT] [--pairs N]
 
-From the repeats of a real result (benchmarks/repeats/, or the one you name) it draws pairs of
-runs, five repeats of every cell on each side and none on both, lets the machine drift between
-the two, plants a change or none, and diffs them as `pagedbench diff` does. Drawing whole repeats
-keeps what real noise has and a formula does not: outliers, and metrics that move together.
+From the repeats of a result (ten or more of every cell) it draws pairs of runs, five repeats of
+every cell on each side and none on both, lets the machine drift between the two, plants a change
+or none, and diffs them as `pagedbench diff` does. Drawing whole repeats keeps what real noise has
+and a formula does not: outliers, and metrics that move together. Without a RESULT the repeats are
+synthetic, with normal noise of 2 %.
 
-It exits with 1 when a figure misses what is asked. It does not tell how noisy your machine is:
-record repeats there and name that result.
+It exits with 1 when a figure misses what is asked. How noisy your machine is, only repeats from
+there can tell: `pagedbench run --repeats 16`, when nothing else runs.
 """
 
 import random
@@ -30,7 +31,7 @@ from report import canonical, metrics, stats
 from report.diff import cells, compare, facts
 from report.result import Cell, Result
 
-RECORDED = Path(__file__).parent / "repeats"
+SPREAD = 0.02
 DRIFT = 1.02
 N = 5
 BLOCK = 16
@@ -195,12 +196,21 @@ def _timed(arguments: list[str]) -> float:
     return sorted(taken)[1]
 
 
+def load(path: Path) -> Result:
+    """Read the repeats. Raises UsageError when they are too few to draw from."""
+    recorded = canonical.loads(path / "result.json" if path.is_dir() else path)
+    least = min(len(repeats) for repeats in cells.grouped(recorded.cells).values())
+    if least < 2 * N:
+        raise click.UsageError(f"{path}: {least} repeats of a cell, {2 * N} are needed")
+    return recorded
+
+
 @click.command()
-@click.argument("result", type=click.Path(path_type=Path), default=RECORDED)
+@click.argument("result", type=click.Path(path_type=Path), required=False)
 @click.option("--pairs", "count", default=200, show_default=True)
-def main(result: Path, count: int) -> None:
-    """Print the table."""
-    recorded = canonical.loads(result / "result.json" if result.is_dir() else result)
+def main(result: Path | None, count: int) -> None:
+    """Print the table, from the repeats of RESULT (a folder or a result.json)."""
+    recorded = load(result) if result else Shop(seed=3, noise=SPREAD, repeats=20).result()
     lines = [*alarms(recorded, count), *found(recorded, count), *speed()]
     print(f"{about(recorded)}\n")
     print("| what | asked | found | |\n|---|---|---|---|")
