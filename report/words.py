@@ -149,13 +149,11 @@ def notes(column: Column) -> list[str]:
 def sentences(result: Result, columns: list[Column]) -> list[str]:
     """What a newcomer needs to read the table, said only where it is true of this run."""
     said = [_same(result)]
-    if paged := next(
-        (c for c in columns if c.layout == "paged" and c.values.get("pool_bytes")), None
-    ):
+    if paged := [c for c in columns if c.layout == "paged" and c.values.get("pool_bytes")]:
+        pools = " and ".join(f"of {c.label} ({size(c.values['pool_bytes'])})" for c in paged)
         said.append(
-            f"The KV pool of {paged.label} ({size(paged.values['pool_bytes'])}) is a setting: it "
-            "is taken at the start whatever the load, so its memory in use is not its need. What "
-            "the requests needed is under 'KV held'."
+            f"The KV pool {pools} is a setting: it is taken at the start whatever the load, so "
+            "memory in use is not need. What the requests needed is under 'KV held'."
         )
     said.append(
         "Memory efficiency is the share of held KV slots with a live token in them, averaged over "
