@@ -57,7 +57,7 @@ nightly: $(READY) ## run, keep, and compare with the nights before
 site: $(READY) ## the reports of the reference results, as a folder to publish
 	@$(BIN)/python -m tools.site $(ARGS)
 
-readme: $(READY) ## put the tables of the reference results into README.md
+readme: $(READY) ## put the tables and figures of the reference results into README.md
 	@$(BIN)/python -m tools.readme
 
 format: $(READY) ## let ruff rewrite what it can

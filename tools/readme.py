@@ -1,25 +1,25 @@
-"""Put the tables of the reference results into README.md, between their marks (`make readme`).
+"""Put the tables and figures of the reference results into README.md (`make readme`).
 
     <!-- table: NAME -->   ...   <!-- end -->
 
-takes what `pagedbench` prints of results/reference/NAME/result.json. With --check nothing is
-written, and a README that is not current is an error: a test runs that.
+takes what `pagedbench` prints of results/reference/NAME/result.json; a test holds the README
+to it. The figures are drawn into docs/figures.
 """
 
 import io
 import re
-import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from report import canonical, table
+from report import canonical, figures, table
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 REFERENCE = ROOT / "results" / "reference"
 MARKED = re.compile(r"(<!-- table: ([\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 WIDTH = 112
+PICTURED = "equal-budget-h100"
 
 
 def filled(text: str) -> str:
@@ -36,11 +36,9 @@ def _table(name: str) -> str:
 
 
 def main() -> None:
-    text = README.read_text(encoding="utf-8")
-    current = filled(text)
-    if "--check" in sys.argv and current != text:
-        sys.exit("README.md: tables are not those of results/reference: run `make readme`")
-    README.write_text(current, encoding="utf-8")
+    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    source = REFERENCE / PICTURED
+    figures.render(canonical.loads(source / "result.json"), source, ROOT / "docs" / "figures")
 
 
 if __name__ == "__main__":

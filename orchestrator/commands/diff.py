@@ -43,11 +43,14 @@ def tolerances(given: tuple[str, ...]) -> dict[str, float]:
 @click.option("--explain", is_flag=True, help="Say for each verdict how it came about.")
 @click.option("--force", is_flag=True,
               help="Show what cannot be compared all the same; still exits 3.")  # fmt: skip
+@click.option("--html", type=click.Path(path_type=Path),
+              help="Also draw both runs, from their traces, in this new page.")  # fmt: skip
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"),
               show_default=True, help="Where results of revisions are looked up.")  # fmt: skip
 def command(
     base: str, head: str, form: str, named: tuple[str, ...], tolerance: tuple[str, ...],
-    vary: tuple[str, ...], strict: bool, explain: bool, force: bool, results: Path,
+    vary: tuple[str, ...], strict: bool, explain: bool, force: bool, html: Path | None,
+    results: Path,
 ) -> int:  # fmt: skip
     """Compare HEAD with BASE: result folders, result.json files, or git revisions.
 
@@ -63,7 +66,21 @@ def command(
         strict=strict, force=force,
     )  # fmt: skip
     click.echo(render(diff, form, bool(named), explain), nl=False)
+    if html:
+        _overlay(base, head, html)
     return diff.exit_code
+
+
+def _overlay(base: str, head: str, out: Path) -> None:
+    """Draw both runs in one page. Raises Problem when one is not a folder with its traces."""
+    from report import pages  # with Plotly and NumPy: only for those who look at a picture
+
+    for given in (base, head):
+        if not Path(given, "cells").is_dir():
+            raise Problem(f"--html: {given} is not a result folder with its traces")
+    if out.exists():
+        raise Problem(f"{out}: exists already: name another")
+    pages.overlay(Path(base), Path(head), (base, head), out)
 
 
 def render(diff: Diff, form: str, named: bool = False, explain: bool = False) -> str:
