@@ -12,9 +12,3 @@ class Problem(Exception):  # noqa: N818  the user's problem, not ours
     """One line: what is wrong, where, and what to do."""
 
     exit_code = USAGE
-
-
-class Incomparable(Problem):
-    """Two results that cannot be compared."""
-
-    exit_code = INCOMPARABLE
