@@ -144,9 +144,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="short runs, n = 3: a test, no figures"
     )
-    parser.add_argument("--device", choices=SCALES, help="by default a GPU that torch can use")
-    parser.add_argument("--dtype", help="by default bfloat16, where the device has it")
-    parser.add_argument("--model", help="by default one that suits the device")
+    parser.add_argument("--device", default="", choices=SCALES, help="by default a usable GPU")
+    parser.add_argument("--dtype", default="", help="by default bfloat16, where it is fast")
+    parser.add_argument("--model", default="", help="by default one that suits the device")
     parser.add_argument("--seconds", type=float, help="of each run of `recording` (20)")
     parser.add_argument("--repeats", type=int, help="of each arm (5)")
     parser.add_argument("--out", type=Path, help="write the values here, as JSON")
@@ -154,22 +154,35 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(asked: argparse.Namespace, found: dict[str, Any], folder: Path) -> None:
-    """Measure what is asked for; `found` has what there is after each part."""
-    usable = bool(found["machine"]["gpus"]) and "+cpu" not in (installed("torch") or "")
-    device = asked.device or ("cuda" if usable else "cpu")
-    plan = Plan(
+def plan(
+    folder: Path, device: str = "", dtype: str = "", model: str = "", seconds: float = 20.0,
+    repeats: int = 5, in_flight: int = 0,
+) -> Plan:  # fmt: skip
+    """Fill in what suits this machine where nothing is asked for."""
+    usable = bool(gpus()) and "+cpu" not in (installed("torch") or "")
+    device = device or ("cuda" if usable else "cpu")
+    return Plan(
         device=device,
-        dtype=asked.dtype or usual_dtype(device),
-        model=asked.model or SCALES[device].model,
-        in_flight=8 if asked.quick else SCALES[device].in_flight,
-        seconds=asked.seconds or (3.0 if asked.quick else 20.0),
-        repeats=asked.repeats or (3 if asked.quick else 5),
+        dtype=dtype or usual_dtype(device),
+        model=model or SCALES[device].model,
+        in_flight=in_flight or SCALES[device].in_flight,
+        seconds=seconds,
+        repeats=repeats,
         folder=folder,
     )
-    found["plan"] = {name: value for name, value in asdict(plan).items() if name != "folder"}
+
+
+def measure(asked: argparse.Namespace, found: dict[str, Any], folder: Path) -> None:
+    """Measure what is asked for; `found` has what there is after each part."""
+    chosen = plan(
+        folder, asked.device, asked.dtype, asked.model,
+        seconds=asked.seconds or (3.0 if asked.quick else 20.0),
+        repeats=asked.repeats or (3 if asked.quick else 5),
+        in_flight=8 if asked.quick else 0,
+    )  # fmt: skip
+    found["plan"] = {name: value for name, value in asdict(chosen).items() if name != "folder"}
     for name in asked.only or PARTS:
-        found["parts"].append(msgspec.to_builtins(PARTS[name](plan)))
+        found["parts"].append(msgspec.to_builtins(PARTS[name](chosen)))
         if asked.out:
             asked.out.write_text(json.dumps(found, indent=1) + "\n")
 

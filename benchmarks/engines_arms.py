@@ -39,7 +39,7 @@ class Counting(Recorder):
 
 def recording(config: dict[str, Any], channel: Channel) -> None:
     """A: vLLM with our scheduler's recording off; B: on."""
-    job, prompts = _begin(config)
+    job, prompts = begin(config)
     trace = Path(job.folder, "engine.jsonl")
     with Writer(Path(job.folder, "worker.jsonl"), "benchmark") as writer:
         recorder = Counting(writer, job.record_kv)
@@ -64,7 +64,7 @@ def recording(config: dict[str, Any], channel: Channel) -> None:
 
 def plain(config: dict[str, Any], channel: Channel) -> None:
     """A: what anyone would write around generate(); B: our hf-sequential, recording."""
-    job, prompts = _begin(config)
+    job, prompts = begin(config)
     with Writer(Path(job.folder, "worker.jsonl"), "benchmark") as writer:
         recorder = Counting(writer, job.record_kv)
         worker = hf_sequential.Worker(job, recorder)
@@ -92,7 +92,8 @@ def plain(config: dict[str, Any], channel: Channel) -> None:
         worker.close()
 
 
-def _begin(config: dict[str, Any]) -> tuple[Job, list[Prompt]]:
+def begin(config: dict[str, Any]) -> tuple[Job, list[Prompt]]:
+    """Return what is asked for, and its requests."""
     job = msgspec.convert(config["job"], Job)
     return job, msgspec.json.decode(Path(job.workload).read_bytes(), type=Workload).requests
 
@@ -103,10 +104,9 @@ def _compare(
 ) -> None:  # fmt: skip
     """Measure both arms in turn, and say so after each run."""
     job = msgspec.convert(config["job"], Job)
-    room = job.max_length - max(len(prompt.prompt_ids) for prompt in prompts)
-    tokens, rounds = amount(a, prompts, config["seconds"] * OVER, room)
-    b(_sized(prompts, FEW))
-    asked = _sized(prompts, tokens)
+    asked, rounds = lasting(a, prompts, config["seconds"], job)
+    tokens = asked[0].output_tokens
+    b(sized(prompts, FEW))
     for name in turns(config["repeats"]):
         seconds, came = timed({"a": a, "b": b}[name], asked, rounds)
         if came != len(prompts) * tokens * rounds:
@@ -123,16 +123,23 @@ def turns(repeats: int) -> Iterator[str]:
         yield from "ab" if number % 2 == 0 else "ba"
 
 
+def lasting(arm: Arm, prompts: list[Prompt], seconds: float, job: Job) -> tuple[list[Prompt], int]:
+    """Return the requests at the length, and the rounds of them, that take at least `seconds`."""
+    room = job.max_length - max(len(prompt.prompt_ids) for prompt in prompts)
+    tokens, rounds = amount(arm, prompts, seconds * OVER, room)
+    return sized(prompts, tokens), rounds
+
+
 def amount(arm: Arm, prompts: list[Prompt], seconds: float, room: int) -> tuple[int, int]:
     """Return output tokens a request, and rounds of all requests, that take about `seconds`.
 
     From trials of growing length: time is a start (the prompts) and a slope (the tokens).
     """
-    arm(_sized(prompts, FEW))  # kernels are loaded and shapes compiled
-    trials = [(FEW, timed(arm, _sized(prompts, FEW), 1)[0])]
+    arm(sized(prompts, FEW))  # kernels are loaded and shapes compiled
+    trials = [(FEW, timed(arm, sized(prompts, FEW), 1)[0])]
     while trials[-1][1] - trials[0][1] < seconds * TRIAL and trials[-1][0] < room:
         new = min(room, trials[-1][0] * 4)
-        trials.append((new, timed(arm, _sized(prompts, new), 1)[0]))
+        trials.append((new, timed(arm, sized(prompts, new), 1)[0]))
     (few, short), (more, long) = trials[-2:]
     slope = max((long - short) / (more - few), 0.05 * long / more)  # noise may turn it round
     start = max(0.0, long - more * slope)
@@ -147,5 +154,6 @@ def timed(arm: Arm, prompts: list[Prompt], rounds: int) -> tuple[float, int]:
     return (clock.now() - begin) / 1e9, came
 
 
-def _sized(prompts: list[Prompt], tokens: int) -> list[Prompt]:
+def sized(prompts: list[Prompt], tokens: int) -> list[Prompt]:
+    """Return the requests, each with an output of so many tokens."""
     return [replace(prompt, output_tokens=tokens) for prompt in prompts]

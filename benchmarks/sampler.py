@@ -1,14 +1,17 @@
 """`make perf-sampler`: what the sampler costs, what it catches, and the same for its peers.
 
     python -m benchmarks.sampler [--quick] [--json FILE] [--docs docs/sampler.md]
-    python -m benchmarks.sampler --window 20 --rounds 5 --limit 560     the effect, measured long
-    python -m benchmarks.sampler --table FILE [--docs docs/sampler.md]
+    python -m benchmarks.sampler --vllm [--model NAME] [--window S] [--rounds N] [--json FILE]
+    python -m benchmarks.sampler --table FILE... [--docs docs/sampler.md]
     python -m benchmarks.sampler --trace FILE     a short real trace, for the tests
 
-Measures on the GPU of this machine: CPU share of one core and ticks on time while a decode-like
-program runs, 1 GiB spikes of 5 ms caught, and the effect on that program's speed, interleaved.
+The first measures beside a decode-like loop on the GPU of this machine: CPU share of one core and
+ticks on time, 1 GiB spikes of 5 ms caught, and the effect on the loop's speed in short windows.
 Without a GPU only what needs none: the cost of waking up, our own overhead and eight GPUs, both
 above the driver's double (tests/monitor/fake_nvml.c). Bounded to 150 s; `--quick` takes some 70.
+
+With `--vllm` the measured program is vLLM with a full batch, and windows are 20 s: what each tool
+costs and what it costs vLLM, in interleaved rounds. It takes some 9 minutes.
 """
 
 import argparse
@@ -21,13 +24,20 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from benchmarks import sampler_table
-from benchmarks.sampler_program import Program, caught, effect, short_trace
-from benchmarks.sampler_tools import Readings, Tool, ran_ns, tools
+from benchmarks.sampler_program import (
+    Program,
+    caught,
+    decode,
+    effect,
+    short_trace,
+    vllm,
+    watched,
+)
+from benchmarks.sampler_tools import Tool, ran_ns, tools
 from monitor.nvml import Library
 from monitor.sampler import prepare
 from tests.monitor.double import GIB, Driver, Sampling, compile_driver
@@ -57,29 +67,6 @@ def floors(seconds: float, gpu: bool) -> dict[str, float]:
     return found
 
 
-def cost(tool: Tool, watched: int, seconds: float) -> dict[str, Any]:
-    """Run a tool for a while; its CPU share is taken from the scheduler, between two instants."""
-    tool.start(watched)
-    before, begin = ran_ns(tool.session), time.monotonic_ns()
-    time.sleep(seconds)
-    ran, span = ran_ns(tool.session) - before, time.monotonic_ns() - begin
-    said = tool.stop()
-    readings: Readings | None = said["readings"]
-    found: dict[str, Any] = {"tool": tool.name, "cpu_share": ran / span}
-    if readings is not None:
-        within = [t for t, _ in readings if begin <= t <= begin + span]
-        found["readings_per_s"] = len(within) / (span / 1e9)
-        found["longest_gap_ms"] = max((b - a for a, b in pairwise(within)), default=span) / 1e6
-        found["cpu_us_per_reading"] = ran / 1000 / max(1, len(within))
-    if account := said.get("account"):
-        ticks = account["ticks"] + account["missed"]
-        found["on_time"] = account["ticks"] / ticks
-        found["jitter_p50_us"] = account["jitter_p50"] / 1000
-        found["jitter_p99_us"] = account["jitter_p99"] / 1000
-        found["trace_bytes_per_s"] = said["trace_bytes"] / (ticks / account["rate_hz"])
-    return found
-
-
 def simulated(gpus: int, interval_s: float, seconds: float) -> dict[str, Any]:
     """Our cost above the driver's double, which answers at once: Python and the kernel alone."""
     with tempfile.TemporaryDirectory() as name:
@@ -105,38 +92,67 @@ def simulated(gpus: int, interval_s: float, seconds: float) -> dict[str, Any]:
     }
 
 
-def measure(quick: bool, window: float, rounds: int, limit: float) -> dict[str, Any]:
-    """Measure everything that this machine can, within so many seconds."""
-    begin = time.monotonic()
+def alone(quick: bool, rounds: int, window: float, limit: float) -> dict[str, Any]:
+    """Measure everything that this machine can beside a decode-like loop, in so many seconds."""
+    until = time.monotonic() + limit
     gpu = not Library().reason and importable("torch")
-    found: dict[str, Any] = {"machine": machine(), "quick": quick}
-    contestants = {key: tool for key, tool in tools().items() if not tool.missing}
-    found["missing"] = {tool.name: tool.missing for tool in tools().values() if tool.missing}
+    contestants, found = opened()
     if shutil.which("cc"):
         span = 3 if quick else 4
         found["simulated"] = [simulated(1, 0.001, span), simulated(8, 0.01, span)]
     prepare_here()
     found["floors_idle"] = floors(2, gpu)
-    if gpu:
-        program = Program()
+    if not gpu:
+        return found
+    with tempfile.TemporaryDirectory() as folder:
+        program = decode(Path(folder))
         try:
-            with_program(program, found, contestants, 3.0 if quick else 5.0)
-            named = [contestants[k] for k in ("ours_1khz", "smi", "optimum") if k in contestants]
-            found["effect"] = effect(named, program, rounds, window, begin + limit)
+            found["program"] = program.about
+            beside(program, found, contestants, 3.0 if quick else 5.0)
+            found["effect"] = effect(compared(contestants), program, rounds, window, until)[
+                "effect"
+            ]
         finally:
             program.end()
-    found["seconds"] = time.monotonic() - begin
     return found
 
 
-def with_program(
+def with_vllm(model: str, rounds: int, window: float, limit: float) -> dict[str, Any]:
+    """Measure what the tools cost, and cost vLLM, while it generates; in so many seconds."""
+    until = time.monotonic() + limit
+    contestants, found = opened()
+    with tempfile.TemporaryDirectory() as folder:
+        program = vllm(Path(folder), model, window)
+        try:
+            found["program"] = program.about
+            found |= effect(compared(contestants), program, rounds, window, until)
+        finally:
+            program.end()
+    return found
+
+
+def opened() -> tuple[dict[str, Tool], dict[str, Any]]:
+    """Return the tools that can run here, and a beginning of what is found."""
+    known = tools()
+    missing = {tool.name: tool.missing for tool in known.values() if tool.missing}
+    here = {key: tool for key, tool in known.items() if not tool.missing}
+    return here, {"machine": machine(), "missing": missing}
+
+
+def compared(contestants: dict[str, Tool]) -> list[Tool]:
+    """The tools whose effect is measured."""
+    return [contestants[name] for name in ("ours_1khz", "smi", "optimum") if name in contestants]
+
+
+def beside(
     program: Program, found: dict[str, Any], contestants: dict[str, Tool], span: float
 ) -> None:
     """Costs while the program runs, then the spikes that each tool sees of it."""
-    found["program"] = program.about
     program.ask(f"run {3 + len(contestants) * (span + 2.5)}")
     found["floors_busy"] = floors(1.5, True)
-    found["cost"] = [cost(tool, program.pid, span) for tool in contestants.values()]
+    found["cost"] = [
+        watched(tool, program.pid, lambda: time.sleep(span))[1] for tool in contestants.values()
+    ]
     program.wait()
     found["spikes"] = [caught(tool, program) for tool in contestants.values()]
 
@@ -173,28 +189,36 @@ def main() -> None:
     """Measure or read, print the table, write what is asked."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="shorter windows")
+    parser.add_argument("--vllm", action="store_true", help="measure beside vLLM, in long windows")
+    parser.add_argument("--model", default="", help="for vLLM; by default one that suits the GPU")
     parser.add_argument("--window", type=float, help="seconds of each run of the program")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds")
-    parser.add_argument("--limit", type=float, default=150, help="seconds for everything")
+    parser.add_argument("--limit", type=float, help="seconds for everything")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--table", type=Path, help="measure nothing: show these figures")
+    parser.add_argument("--table", type=Path, nargs="+", help="measure nothing: show these figures")
     parser.add_argument("--trace", type=Path, help="measure nothing: record a short trace here")
-    parser.add_argument("--docs", type=Path, help="put the table into this page")
+    parser.add_argument("--docs", type=Path, help="put the tables into this page")
     asked = parser.parse_args()
     if asked.trace:
         short_trace(asked.trace)
         return
     if asked.table:
-        found = json.loads(asked.table.read_text())
+        figures = [json.loads(path.read_text()) for path in asked.table]
     else:
-        window = asked.window or (1.5 if asked.quick else 3.5)
-        found = measure(asked.quick, window, asked.rounds, asked.limit)
+        begin = time.monotonic()
+        if asked.vllm:
+            window = asked.window or (3.0 if asked.quick else 20.0)
+            found = with_vllm(asked.model, asked.rounds, window, asked.limit or 1200)
+        else:
+            window = asked.window or (1.5 if asked.quick else 3.5)
+            found = alone(asked.quick, asked.rounds, window, asked.limit or 150)
+        figures = [{**found, "quick": asked.quick, "seconds": time.monotonic() - begin}]
     if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1) + "\n")
-    table = sampler_table.render(found)
-    print(table)
+        asked.json.write_text(json.dumps(figures[0], indent=1) + "\n")
+    tables = "\n".join(sampler_table.render(found) for found in figures)
+    print(tables)
     if asked.docs:
-        sampler_table.fill(asked.docs, table)
+        sampler_table.fill(asked.docs, tables)
 
 
 if __name__ == "__main__":

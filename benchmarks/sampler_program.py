@@ -1,36 +1,52 @@
 """The program that samplers watch, and what it tells of them: spikes seen, speed kept.
 
-It runs in a process of its own (benchmarks/decode_loop.py) and obeys; here is what is asked of it.
+It runs in a process of its own (benchmarks/decode_loop.py or vllm_loop.py) and obeys; here is what
+is asked of it.
 """
 
+import contextlib
 import json
 import math
+import os
 import random
+import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sampler_tools import Optimum, Readings, Tool
+import msgspec
+
+from benchmarks import engines
+from benchmarks.sampler_tools import Optimum, Readings, Tool, ran_ns
+from orchestrator.supervise import tail
 from tests.monitor.double import GIB, Sampling
 
 ROOT = Path(__file__).resolve().parents[1]
 SPIKES, LATE_NS = 20, 60_000_000
+ENDING_S = 30.0
+
+Cost = dict[str, Any]
 
 
 class Program:
-    """The measured program (benchmarks/decode_loop.py)."""
+    """The measured program: it obeys lines on stdin (see benchmarks/decode_loop.py)."""
 
-    argv = (sys.executable, "-m", "benchmarks.decode_loop")
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            self.argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    def __init__(self, name: str, argv: list[str], log: Path) -> None:
+        self.name = name
+        self._log = log
+        with log.open("wb") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *argv], cwd=ROOT, text=True, start_new_session=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file,
+            )  # fmt: skip
         self.pid = self._process.pid
-        self.about = self._answer()
+        self.about = {"name": name, **self.wait()}
 
     def ask(self, order: str) -> None:
         """Give an order without waiting."""
@@ -38,26 +54,45 @@ class Program:
         self._process.stdin.write(order + "\n")
         self._process.stdin.flush()
 
-    def _answer(self) -> Any:
+    def wait(self) -> Any:
+        """Wait for the answer to an order given."""
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit("the measured program has died")
+            raise SystemExit("\n".join(["the measured program has died:", *tail(self._log)]))
         return json.loads(line)
 
     def do(self, order: str) -> Any:
         """Give an order and wait for its answer."""
         self.ask(order)
-        return self._answer()
-
-    def wait(self) -> Any:
-        """Wait for the answer to an order given."""
-        return self._answer()
+        return self.wait()
 
     def end(self) -> None:
-        """Let it go."""
-        self._process.kill()
+        """Let it go, and everything that it started."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(ENDING_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
+
+
+def decode(folder: Path) -> Program:
+    """A decode-like loop of torch operations, which also makes spikes. Needs a GPU."""
+    return Program("decode-like loop", ["benchmarks.decode_loop"], folder / "decode.log")
+
+
+def vllm(folder: Path, model: str, window: float) -> Program:
+    """vLLM through our backend, generating for `window` seconds whenever it is told to run."""
+    plan = engines.plan(folder, model=model, seconds=window)
+    prepared = plan.prepare("sampled", plan.in_flight, engines.PROMPTS, 1)
+    job = plan.job("vllm", prepared, "vllm", {"max_num_seqs": plan.in_flight})
+    file = folder / "job.json"
+    file.write_bytes(msgspec.json.encode(job))
+    name = f"vLLM, {plan.model}, {plan.in_flight} requests in flight"
+    argv = ["benchmarks.vllm_loop", str(file), str(window)]
+    return Program(name, argv, folder / "vllm.log")
 
 
 def caught(tool: Tool, program: Program) -> dict[str, Any]:
@@ -82,26 +117,75 @@ def caught(tool: Tool, program: Program) -> dict[str, Any]:
     return {"tool": tool.name, "caught": seen, "of": len(held)}
 
 
+def watched(tool: Tool, pid: int, work: Callable[[], Any]) -> tuple[Any, Cost]:
+    """Do some work under a tool; its CPU share comes from the scheduler, between two instants."""
+    tool.start(pid)
+    before, begin = ran_ns(tool.session), time.monotonic_ns()
+    done = work()
+    ran, span = ran_ns(tool.session) - before, time.monotonic_ns() - begin
+    said = tool.stop()
+    readings: Readings | None = said["readings"]
+    found: Cost = {"tool": tool.name, "cpu_share": ran / span}
+    count = said.get("count")
+    if readings is not None:
+        within = [t for t, _ in readings if begin <= t <= begin + span]
+        found["longest_gap_ms"] = max((b - a for a, b in pairwise(within)), default=span) / 1e6
+        count = len(within)
+    if count is not None:
+        found["readings_per_s"] = count / (span / 1e9)
+        found["cpu_us_per_reading"] = ran / 1000 / max(1, count)
+    if account := said.get("account"):
+        ticks = account["ticks"] + account["missed"]
+        found["on_time"] = account["ticks"] / ticks
+        found["jitter_p50_us"] = account["jitter_p50"] / 1000
+        found["jitter_p99_us"] = account["jitter_p99"] / 1000
+        found["trace_bytes_per_s"] = said["trace_bytes"] / (ticks / account["rate_hz"])
+    return done, found
+
+
 def effect(
     contestants: list[Tool], program: Program, rounds: int, window: float, until: float
-) -> list[dict[str, Any]]:
-    """Compare the program's speed with and without each tool, interleaved in a random order."""
+) -> dict[str, list[dict[str, Any]]]:
+    """Compare the program's speed with and without each tool, interleaved in a random order.
+
+    What each tool cost meanwhile is in the same windows: the median of them is returned.
+    """
     order = random.Random(1)
     ratios: dict[str, list[float]] = {tool.name: [] for tool in contestants}
+    costs: dict[str, list[Cost]] = {tool.name: [] for tool in contestants}
     for _ in range(rounds):
         if time.monotonic() + (len(contestants) + 1) * (window + 1.5) > until:
             break
         speeds = {}
         for tool in order.sample([None, *contestants], len(contestants) + 1):
             if tool:
-                tool.start(program.pid)
-            done = program.do(f"run {window}")
-            if tool:
-                tool.stop()
+                done, cost = watched(tool, program.pid, lambda: program.do(f"run {window}"))
+                costs[tool.name].append(cost)
+            else:
+                done = program.do(f"run {window}")
             speeds[tool.name if tool else ""] = done["steps"] / done["seconds"]
+            say(f"{tool.name if tool else 'alone'}: {done['steps'] / done['seconds']:,.1f}/s")
         for tool in contestants:
             ratios[tool.name].append(math.log(speeds[tool.name] / speeds[""]))
-    return [{"tool": name, "window_s": window, **interval(logs)} for name, logs in ratios.items()]
+    return {
+        "effect": [
+            {"tool": name, "window_s": window, **interval(logs)} for name, logs in ratios.items()
+        ],
+        "cost": [_middle(rows) for rows in costs.values() if rows],
+    }
+
+
+def _middle(rows: list[Cost]) -> Cost:
+    """The median of each figure."""
+    return {
+        name: value if name == "tool" else statistics.median(row[name] for row in rows)
+        for name, value in rows[0].items()
+    }
+
+
+def say(text: str) -> None:
+    """Tell who waits how it goes."""
+    print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def interval(logs: list[float]) -> dict[str, Any]:
@@ -123,8 +207,8 @@ def short_trace(path: Path) -> None:
 
     At 2 ms, so that each spike of 5 ms is in it.
     """
-    program = Program()
     with tempfile.TemporaryDirectory() as name, Sampling(Path(name), interval_s=0.002) as sampling:
+        program = decode(Path(name))
         sampling.wait("ready")
         time.sleep(0.2)
         for order in ("run 1", "spikes 5"):

@@ -10,13 +10,17 @@ def render(found: dict[str, Any]) -> str:
     """Return all tables that there are figures for."""
     about = found["machine"]
     where = ", ".join(about["gpus"]) or "no GPU"
+    program = found.get("program", {}).get("name")
+    beside = f"Beside {program}. " if program else ""
     parts = [
-        f"{where}, driver {about['driver'] or '-'}, {about['cores']} cores, "
+        f"{beside}{where}, driver {about['driver'] or '-'}, {about['cores']} cores, "
         f"Linux {about['kernel']}, Python {about['python']}; "
         f"{'quick, ' if found['quick'] else ''}measured in {found['seconds']:.0f} s."
     ]
     parts += [f"{name}: {why}." for name, why in found["missing"].items()]
-    parts += [_floors(found), *(make(found[key]) for key, make in MAKERS.items() if key in found)]
+    if "floors_idle" in found:
+        parts.append(_floors(found))
+    parts += [make(found[key]) for key, make in MAKERS.items() if key in found]
     return "\n\n".join(parts) + "\n"
 
 

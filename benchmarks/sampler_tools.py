@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from monitor.nvml import Library
 from tests.monitor.double import Sampling
 from traces.records import Sample
 
@@ -49,7 +50,7 @@ class Tool:
         """Start it and wait until it samples."""
 
     def stop(self) -> dict[str, Any]:
-        """Stop it: {"readings": ..., and whatever it says about itself}."""
+        """Stop it: {"readings": ..., and whatever it says about itself}, as "count" of readings."""
         return {"readings": None}
 
 
@@ -137,18 +138,31 @@ class Plain(Lines):
     name = "plain loop, sleep(0.001)"
     argv = (sys.executable, "-c", PLAIN)
 
+    def __init__(self) -> None:
+        self.missing = "" if not Library().reason else "no driver here"
+
 
 OPTIMUM = """
-import os, sys, time
-os.environ["BENCHMARK_PID"] = sys.argv[1]
-from optimum_benchmark.trackers.memory import MemoryTracker
-tracker = MemoryTracker(device="cuda", backend="none", device_ids="0")
-while True:
+import importlib.util, multiprocessing, os, sys
+for name in ("optimum_benchmark", "optimum_benchmark.trackers"):
+    # Found but not run: they import every engine there is, and the tracker needs none.
+    sys.modules[name] = importlib.util.module_from_spec(importlib.util.find_spec(name))
+from optimum_benchmark.trackers import memory
+count = multiprocessing.Value("q", 0, lock=False)
+read = memory.pynvml.nvmlDeviceGetMemoryInfo
+def counted(*args, **named):
+    count.value += 1
+    return read(*args, **named)
+memory.pynvml.nvmlDeviceGetMemoryInfo = counted
+tracker = memory.MemoryTracker(device="cuda", backend="none", device_ids="0")
+tracker.monitored_pid = int(sys.argv[1])
+going = True
+while going:
+    count.value = 0
     with tracker.track():
         print("begin", flush=True)
-        if not sys.stdin.readline():
-            break
-    print(int(tracker.get_max_memory().max_global_vram * 1e6), flush=True)
+        going = bool(sys.stdin.readline())
+    print(int(tracker.get_max_memory().max_global_vram * 1e6), count.value, flush=True)
 """
 
 
@@ -177,18 +191,23 @@ class Optimum(Tool):
         assert self._process.stdin
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        most = int(self._line())
+        most = int(self._line().split()[0])
         self._line()
         return most
 
     def _line(self) -> str:
         assert self._process.stdout
-        return self._process.stdout.readline()
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} has died")
+        return line
 
     def stop(self) -> dict[str, Any]:
-        os.killpg(self.session, signal.SIGTERM)
+        assert self._process.stdin
+        self._process.stdin.close()
+        count = int(self._line().split()[1])
         self._process.wait()
-        return {"readings": None}
+        return {"readings": None, "count": count}
 
 
 def tools() -> dict[str, Tool]:

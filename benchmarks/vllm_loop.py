@@ -1,0 +1,55 @@
+"""Our vllm backend as the program that samplers are measured against: the same work, every time.
+
+    python -m benchmarks.vllm_loop JOB.json SECONDS
+
+How many tokens take the seconds is found first. Orders come on stdin and answers go to stdout, as
+in benchmarks/decode_loop.py; whatever the number in `run SECONDS`, it does that work:
+
+    run SECONDS    -> {"steps": tokens, "seconds": s}
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engines_arms import Counting, begin, lasting, timed
+from traces.job import Prompt
+from traces.writer import Writer
+from workers import vllm_engine
+
+
+def main() -> None:
+    """Obey until stdin ends."""
+    job, prompts = begin({"job": json.loads(Path(sys.argv[1]).read_text())})
+    with (
+        os.fdopen(os.dup(1), "w") as answers,
+        Writer(Path(job.folder, "worker.jsonl"), "benchmark") as writer,
+    ):
+        os.dup2(2, 1)  # what the engine prints is no answer
+
+        def answer(value: dict[str, Any]) -> None:
+            answers.write(json.dumps(value) + "\n")
+            answers.flush()
+
+        recorder = Counting(writer, job.record_kv)
+        worker = vllm_engine.Worker(job, recorder)
+        worker.import_engine()
+        worker.load()
+
+        def generate(requests: list[Prompt]) -> int:
+            before = recorder.tokens
+            worker.generate(requests)
+            return recorder.tokens - before
+
+        asked, rounds = lasting(generate, prompts, float(sys.argv[2]), job)
+        answer({"requests": len(asked), "output_tokens": asked[0].output_tokens, "rounds": rounds})
+        for _ in sys.stdin:
+            seconds, tokens = timed(generate, asked, rounds)
+            answer({"steps": tokens, "seconds": seconds})
+        worker.close()
+
+
+if __name__ == "__main__":
+    main()
