@@ -4,7 +4,8 @@ Of the slots held, every one not live is one of three: a *pad* (or a finished re
 *reservation* (its request will fill it later), or *internal* (its request never fills it). Pads
 are counted by the worker. Reservation against internal needs to know how long each request became
 in the end, so it is derived here, from who held what and the final lengths. *External* waste is
-the allocator's: bytes reserved, free, and in pieces; it comes on top of the slots held.
+the allocator's: bytes reserved, free, and in pieces; it comes on top of the slots held. Workers
+record it at each step at which it changed, on a GPU only: the C library's heap cannot say.
 
 Per request, with F its final length and H what it holds, H - min(H, F) is internal. What is left
 of the empty slots is reservation.
@@ -110,5 +111,5 @@ def _external(timeline: Timeline, steps: "Steps", held: float) -> Share:
     pieces = timeline.steps.series("inactive_split").known() if len(timeline.steps) else EMPTY
     if not len(pieces) or not bytes_per_slot:
         return NOT_KNOWN
-    at_steps = np.nan_to_num(pieces.filled(steps.t))
+    at_steps = np.nan_to_num(pieces.filled(steps.t)) * (steps.reserved > 0)
     return Share(value=steps.integral(at_steps) / (held * bytes_per_slot), how="measured")

@@ -17,6 +17,7 @@ class Recorder:
         self._writer = writer
         self._record_kv = record_kv
         self._step = 0
+        self._memory: dict[str, int] = {}
         self.arrive = 0
         self.finished = 0
 
@@ -29,6 +30,12 @@ class Recorder:
                 Kv(t=t, step=self._step, live_tokens=live, reserved_slots=reserved,
                    pool_slots=pool, **fields)  # type: ignore[arg-type]
             )  # fmt: skip
+
+    def memory(self, t: int, state: dict[str, int]) -> None:
+        """Record the allocator at a step that began at `t`, where it differs from the last one."""
+        if self._record_kv and state and state != self._memory:
+            self._memory = state
+            self._writer.write(Alloc(t=t, where="step", **state))  # type: ignore[arg-type]
 
     def blocks(self, t: int, request: str, gained: list[int], lost: list[int]) -> None:
         """Record that a request gained or lost physical blocks (or rows)."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from traces import clock
 from traces.job import Prompt
+from workers import torch_memory
 from workers.hf import HfWorker, synchronize
 
 
@@ -101,7 +102,10 @@ class Steps:
         return self._limits_tensor <= self._calls
 
     def _record(self, begun: int) -> None:
-        """Record what the rows hold, read from the cache's own tensors and length."""
+        """Record what the rows hold, read from the cache's own tensors and length.
+
+        And, on a GPU, the allocator: a cache that grows leaves free pieces behind.
+        """
         keys = self._cache.layers[0].keys
         rows, slots = keys.shape[0], keys.shape[2]
         length = int(self._cache.get_seq_length())
@@ -117,3 +121,4 @@ class Steps:
         self._worker.recorder.kv(
             begun, live=live, reserved=rows * slots, pad_slots=pads, running=running
         )
+        self._worker.recorder.memory(begun, torch_memory.step(self._worker.job.device))

@@ -78,6 +78,21 @@ def allocator(device: str) -> dict[str, int | None]:
     }
 
 
+def step(device: str) -> dict[str, int]:
+    """Return the allocator's bytes now, for each step; empty where nobody can tell pieces apart.
+
+    Only counters are read, so no work on the GPU is waited for; flattening all of them into
+    `memory_stats()` would take several times as long.
+    """
+    if device != "cuda":
+        return {}
+    import torch
+
+    stats = torch.cuda.memory_stats_as_nested_dict()
+    names = ("allocated", "reserved", "inactive_split")
+    return {name: stats[f"{name}_bytes"]["all"]["current"] for name in names}
+
+
 def outside_allocator(baseline_used: int | None) -> int | None:
     """Return device bytes in use beyond torch's segments and what was in use before us.
 
