@@ -101,7 +101,8 @@ def _kv(held: float, live: float, rng: random.Random) -> r.Kv:
     """Peaks are counts; the means are over time, so the machine's pace is in them."""
     mean = held * exp(rng.gauss(0, 0.001))
     return r.Kv(
-        steps=256, bytes_per_slot=SLOT, efficiency=live / mean, mean_live=live,
+        steps=256, bytes_per_slot=SLOT, efficiency=live / mean, step_efficiency=live / held,
+        mean_live=live,
         mean_reserved=mean, peak_live=int(live), peak_reserved=int(held), pool_slots=4096,
         bytes_held_per_live_token=SLOT * mean / live, mean_running=2.0, peak_running=4,
         preempted=0,

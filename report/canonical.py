@@ -6,6 +6,7 @@ reads well. Reading distrusts its input: whatever is wrong with it is one line.
 """
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,32 @@ def loads(source: bytes | Path) -> Result:
         if version < 1:
             raise Problem(f"{name}: result schema {version} has never existed")
         _refuse_duplicates(data, name)
-        return msgspec.json.decode(data, type=Result)
+        if version == SCHEMA_VERSION:
+            return msgspec.json.decode(data, type=Result)
+        return msgspec.convert(_upgraded(msgspec.json.decode(data), version), Result)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise Problem(f"{name}: not a pagedbench result ({reason})") from None
+
+
+def _upgraded(plain: Any, version: int) -> Any:
+    """An older result in today's form, one version at a time; what is missing becomes null."""
+    for old in range(version, SCHEMA_VERSION):
+        UPGRADES[old](plain)
+        plain["schema"] = old + 1
+    return plain
+
+
+def _from_1(plain: dict[str, Any]) -> None:
+    """1 had no step efficiency."""
+    cells = plain.get("cells")
+    for cell in cells if isinstance(cells, list) else []:  # the types refuse anything else later
+        if isinstance(cell, dict) and isinstance(kv := cell.get("kv"), dict):
+            kv["step_efficiency"] = None
+
+
+# What turns a result of each older version into the next one.
+UPGRADES: Mapping[int, Callable[[dict[str, Any]], None]] = {1: _from_1}
 
 
 def _read(path: Path) -> bytes:

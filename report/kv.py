@@ -2,7 +2,8 @@
 
 Step counts hold from their step until the next one, the last until the run phase ends, so every
 mean is weighted by time. Efficiency is the integral of live tokens over the integral of reserved
-slots, over the time when slots were held at all.
+slots, over the time when slots were held at all. Step efficiency is the same without the time: a
+ratio of counts, which a run that takes the same steps repeats to the last digit on any machine.
 """
 
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ def kv(timeline: Timeline) -> result.Kv | None:
         steps=len(found),
         bytes_per_slot=bytes_per_slot,
         efficiency=efficiency,
+        step_efficiency=_ratio(float(found.live[held].sum()), float(found.reserved[held].sum())),
         mean_live=_ratio(live, held_ns),
         mean_reserved=_ratio(reserved, held_ns),
         peak_live=int(found.live.max()),

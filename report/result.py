@@ -6,13 +6,14 @@ Bytes are int, seconds float, shares between 0 and 1. A null means "could not be
 
 Schema history
     1  first version
+    2  kv.step_efficiency: exact, beside the time-weighted efficiency; null in a result read from 1
 """
 
 from typing import Any, Literal
 
 from msgspec import Struct, field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Status = Literal[
     "ok", "oom", "failed", "crashed", "timeout", "unclean", "unsampled", "interrupted", "skipped"
@@ -70,6 +71,9 @@ class Kv(Struct, kw_only=True):
     steps: int
     bytes_per_slot: int | None
     efficiency: float | None
+    step_efficiency: float | None
+    """The same share with every step weighted alike: counts only, so the machine's pace is not in
+    it."""
     mean_live: float | None
     mean_reserved: float | None
     peak_live: int | None

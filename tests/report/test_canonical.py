@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from report import canonical, schema
 from report.build import build
-from report.result import Result
+from report.result import SCHEMA_VERSION, Result
 from tests.report.folder import Folder, contiguous, meta, paged
 from traces.errors import Problem
 
@@ -73,6 +73,7 @@ def test_any_environment_is_written_so_that_it_reads_back(value):
         (b"", "not a pagedbench result"),
         (b"null", "not a pagedbench result"),
         (b'{"schema":1}', "missing required field"),
+        (b'{"schema":2}', "missing required field"),
         (b'{"schema":99}', "upgrade"),
         (b'{"schema":0}', "never existed"),
         (b'{"schema":"1"}', "Expected `int`"),
@@ -113,6 +114,20 @@ def test_a_file_too_large_is_refused_unread(tmp_path, monkeypatch):
     monkeypatch.setattr(canonical, "MAX_BYTES", 99)
     with pytest.raises(Problem, match="larger than"):
         canonical.loads(path)
+
+
+def test_a_result_of_the_first_version_is_read():
+    path = Path(__file__).parent / "result-v1.json"
+    found = canonical.loads(path)
+    assert found.schema == SCHEMA_VERSION
+    assert [cell.kv and cell.kv.step_efficiency for cell in found.cells] == [None, None]
+    assert [cell.kv and cell.kv.efficiency for cell in found.cells] == [0.75, None]
+    again = canonical.loads(canonical.dumps(found))
+    assert again == found
+
+
+def test_every_older_version_can_be_read():
+    assert list(canonical.UPGRADES) == list(range(1, SCHEMA_VERSION))
 
 
 def test_a_missing_file_is_one_line(tmp_path):

@@ -32,6 +32,14 @@ def test_efficiency_weighs_by_time_not_by_step():
     assert found.bytes_held_per_live_token == pytest.approx(100 / 0.19)
 
 
+def test_step_efficiency_does_not_know_the_time():
+    # (10 + 100) of (100 + 100), however long the steps took; steps that hold nothing do not count
+    for at_ms in (1, 90):
+        found = summed(run([step(0, 10, 100), step(at_ms, 100, 100), step(95, 0, 0)]))
+        assert found.step_efficiency == 110 / 200
+    assert summed(run([step(0, 0, 0)])).step_efficiency is None
+
+
 def test_time_without_slots_does_not_count():
     found = summed(run([step(0, 10, 20), step(50, 0, 0, running=0)]))
     assert found.efficiency == pytest.approx(0.5)

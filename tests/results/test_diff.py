@@ -29,7 +29,7 @@ def test_same_code_is_unchanged(pagedbench, stored, base):
     done = pagedbench("diff", base, stored("head", seed=2))
     assert (done.code, done.err) == (0, "")
     assert "no regression" in done.out
-    assert "vllm           7 metrics unchanged" in done.out
+    assert "vllm           8 metrics unchanged" in done.out
 
 
 def test_slow_down_is_found_and_named(pagedbench, stored, base):
@@ -239,7 +239,22 @@ def test_a_named_metric_gates(pagedbench, stored, base):
 
 def test_what_one_side_alone_measured_is_named(pagedbench, stored, base):
     done = pagedbench("diff", base, stored("head", with_cells(Shop(seed=2).result(), kv=None)))
-    assert "not measured in head: kv_efficiency, kv_peak_reserved" in done.out
+    lost = "kv_efficiency, kv_step_efficiency, kv_peak_reserved"
+    assert f"not measured in head: {lost}" in done.out
+
+
+def test_one_percent_of_kv_efficiency_is_found_at_one_repeat(pagedbench, stored):
+    def measured(seed, factor):
+        result = Shop(seed=seed, repeats=1).result()
+        for cell in result.cells:
+            assert cell.kv
+            cell.kv.step_efficiency = (cell.kv.step_efficiency or 0) * factor
+        return result
+
+    base = stored("a", measured(1, 1.0))
+    done = pagedbench("diff", base, stored("b", measured(2, 0.99)))
+    assert (done.code, "kv_step_efficiency of vllm" in done.out) == (1, True)
+    assert pagedbench("diff", base, stored("c", measured(2, 0.996))).code == 0
 
 
 def test_explain_says_how(pagedbench, stored, base):

@@ -6,6 +6,7 @@ import pytest
 
 from report.result import SCHEMA_VERSION
 
+NOW = f'"schema": {SCHEMA_VERSION}'.encode()
 DEEP = b'{"schema": 1, "suite": ' + b'{"a":' * 10_000 + b"1" + b"}" * 10_001
 
 
@@ -21,10 +22,14 @@ CASES = {
     "not UTF-8": lambda raw: raw.replace(b"seed", b"\xff\xfe\xfd\xfc"),
     "foreign": lambda raw: b'{"benchmarks": []}',
     "a list": lambda raw: b"[1, 2, 3]",
-    "newer": lambda raw: raw.replace(
-        f'"schema": {SCHEMA_VERSION}'.encode(), f'"schema": {SCHEMA_VERSION + 1}'.encode(), 1
+    "newer": lambda raw: raw.replace(NOW, f'"schema": {SCHEMA_VERSION + 1}'.encode(), 1),
+    "schema 0": lambda raw: raw.replace(NOW, b'"schema": 0', 1),
+    "older, without its cells": lambda raw: raw.replace(NOW, b'"schema": 1', 1).replace(
+        b'"cells": [', b'"cells": 1, "old": [', 1
     ),
-    "schema 0": lambda raw: raw.replace(b'"schema": 1', b'"schema": 0', 1),
+    "older, with cells that are none": lambda raw: raw.replace(NOW, b'"schema": 1', 1).replace(
+        b'"cells": [', b'"cells": [1, {"kv": 2}, ', 1
+    ),
     "10,000 deep": lambda raw: DEEP,
     "100,000 open lists": lambda raw: b'{"schema": 1, "suite": ' + b"[" * 100_000,
     "NaN": lambda raw: raw.replace(b'"wall": 1', b'"wall": NaN, "x": 1', 1),

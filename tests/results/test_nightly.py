@@ -94,7 +94,7 @@ def test_one_block_more_is_found_by_one_night():
     before = [Before(result=Shop(seed=s).result()) for s in range(6)]
     tonight = night.judge(Shop(seed=9, more_slots={"vllm": 16}).result(), before)
     found = {f.metric for f in tonight.found("regressed")}
-    assert found == {"kv_peak_reserved", "kv_efficiency"}
+    assert found == {"kv_peak_reserved", "kv_efficiency", "kv_step_efficiency"}
 
 
 def test_the_tolerance_is_learned_from_the_nights():
