@@ -35,7 +35,8 @@ def find(series: Series, changes: Sequence[Change]) -> list[Step]:
     raw = np.asarray(series.mean)
     values = np.log(raw) if raw.min() > 0 else raw
     ends = _segments(values, np)
-    least = 0.0 if metrics.get(series.metric).exact else LEAST
+    metric = metrics.get(series.metric)
+    least = metric.tau if metric.exact else LEAST
     found = [_step(series, raw, start, at, end, changes) for start, at, end in _joints(ends)]
     return [step for step in found if step.ratio is None or abs(step.ratio - 1) > least]
 
