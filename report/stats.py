@@ -10,12 +10,11 @@ Everything here works on lists of floats; nothing knows what a result is.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import ceil, exp, fsum, inf, log, sqrt
 from typing import Literal
 
 from msgspec import Struct
-
-from report import student
 
 Verdict = Literal["regressed", "improved", "unchanged", "changed", "inconclusive", "none"]
 Weight = Literal["gates", "advises", "shown"]
@@ -54,6 +53,24 @@ class Change(Struct, frozen=True, kw_only=True):
     repeats_needed: int | None = None
 
 
+# SciPy takes 0.2 s to import: only where an interval is asked for, not with every verb.
+
+
+@lru_cache(4096)
+def student_quantile(p: float, df: float) -> float:
+    """The t below which a share `p` of Student's distribution lies; `df` need not be whole."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, p))
+
+
+def student_cdf(t: float, df: float) -> float:
+    """The probability that a t of `df` degrees of freedom is at most `t`."""
+    from scipy.special import stdtr
+
+    return float(stdtr(df, t))
+
+
 def summarize(values: Sequence[float], confidence: float = CONFIDENCE) -> Summary:
     """The geometric mean with its interval; the plain mean alone where a value is not positive."""
     n = len(values)
@@ -61,7 +78,7 @@ def summarize(values: Sequence[float], confidence: float = CONFIDENCE) -> Summar
         return Summary(n=n, mean=geometric(values) if min(values) > 0 else fmean(values))
     logs = [log(value) for value in values]
     deviation = sqrt(variance(logs))
-    half = student.quantile((1 + confidence) / 2, n - 1) * deviation / sqrt(n)
+    half = student_quantile((1 + confidence) / 2, n - 1) * deviation / sqrt(n)
     mean, factor = geometric(values), power(half)
     return Summary(
         n=n, mean=mean, low=mean / factor, high=mean * factor, spread=power(deviation) - 1
@@ -145,7 +162,7 @@ def _welch(
     one, two = [log(value) for value in base], [log(value) for value in head]
     shift = fmean(two) - fmean(one)
     error, df = _welch_error(one, two)
-    half = student.quantile((1 + confidence) / 2, df) * error
+    half = student_quantile((1 + confidence) / 2, df) * error
     n = min(len(one), len(two))
     verdict = _verdict(shift - half, shift + half, better, tau)
     enough = n >= ADVISES_AT
@@ -177,7 +194,7 @@ def _welch_error(one: Sequence[float], two: Sequence[float]) -> tuple[float, flo
 def _p(shift: float, error: float, df: float) -> float:
     if error == 0:
         return 1.0 if shift == 0 else 0.0
-    return 2 * student.cdf(-abs(shift) / error, df)
+    return 2 * student_cdf(-abs(shift) / error, df)
 
 
 def _verdict(low: float, high: float, better: Better, tau: float) -> Verdict:
@@ -203,7 +220,7 @@ def _needed(least: int, shift: float, noise: float, tau: float, confidence: floa
     distance = abs(abs(shift) - log(1 + tau))
     n = max(GATES_AT, least)
     while n <= MOST_REPEATS:
-        half = student.quantile((1 + confidence) / 2, 2 * n - 2) * sqrt(noise / n)
+        half = student_quantile((1 + confidence) / 2, 2 * n - 2) * sqrt(noise / n)
         if half < distance:
             return n
         n = max(n + 1, min(ceil(noise * (4 / distance**2 if distance else inf)), n + n // 2))
@@ -214,7 +231,7 @@ def prediction(values: Sequence[float], confidence: float) -> tuple[float, float
     """Where one more value would lie, if nothing changed: an interval on the logarithms."""
     logs = [log(value) for value in values]
     n = len(logs)
-    half = student.quantile((1 + confidence) / 2, n - 1) * sqrt(variance(logs) * (1 + 1 / n))
+    half = student_quantile((1 + confidence) / 2, n - 1) * sqrt(variance(logs) * (1 + 1 / n))
     return power(fmean(logs) - half), power(fmean(logs) + half)
 
 
@@ -229,5 +246,5 @@ def drift(values: Sequence[float], confidence: float = 0.99) -> float | None:
     slope = sum((i - middle) * (y - mean) for i, y in enumerate(logs)) / across
     rest = sum((y - mean - slope * (i - middle)) ** 2 for i, y in enumerate(logs))
     error = sqrt(rest / (n - 2) / across)
-    sure = student.quantile((1 + confidence) / 2, n - 2) * error
+    sure = student_quantile((1 + confidence) / 2, n - 2) * error
     return power(slope * (n - 1)) - 1 if abs(slope) > sure else None
