@@ -18,7 +18,7 @@ import msgspec
 from traces.control import Channel
 from traces.errors import Problem
 from traces.workload import AnySpec
-from workers import workloads
+from workers import supported, workloads
 
 WEIGHTS = ("*.safetensors", "*.bin")
 MAX_HEADER = 100_000_000  # what the safetensors library takes
@@ -28,8 +28,13 @@ def main(config: dict[str, Any], channel: Channel) -> None:
     """Prepare and report. `config`: source, name, path, cache, spec, seed, max_length, out."""
     try:
         folder = _folder(config, channel)
-        shape = describe(folder)
+        path = folder / "config.json"
+        described = _read(path)
+        supported.check_structure(described, path)
+        described = supported.complete(described, folder)
+        shape = describe(described, path)
         max_length = min(config["max_length"] or 2048, shape["max_position"])
+        supported.check_window(described, path, max_length)
         spec = msgspec.convert(config["spec"], AnySpec)
         workload = workloads.build(
             config["workload"], spec, config["seed"], shape["vocab_size"], max_length,
@@ -52,11 +57,23 @@ def main(config: dict[str, Any], channel: Channel) -> None:
     )  # fmt: skip
 
 
-def describe(folder: Path) -> dict[str, Any]:
-    """Read the sizes that matter from config.json. Raises Problem when it does not make sense."""
-    path = folder / "config.json"
+def _read(path: Path) -> dict[str, Any]:
+    """Return config.json, parsed. Raises Problem."""
     try:
         config = json.loads(path.read_text())
+    except OSError as error:
+        raise Problem(f"{path}: cannot be read ({error.strerror}): not a model folder") from None
+    except (ValueError, RecursionError) as error:
+        raise Problem(f"{path}: not a decoder model's configuration (not JSON: {error})") from None
+    if not isinstance(config, dict):
+        raise Problem(f"{path}: not a decoder model's configuration (no object)")
+    return config
+
+
+def describe(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the sizes that matter. Raises Problem for a model that cannot be measured."""
+    supported.check_structure(config, path)
+    try:
         heads = config.get("num_attention_heads") or config["n_head"]
         hidden = config.get("hidden_size") or config["n_embd"]
         return {
@@ -67,9 +84,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "vocab_size": config["vocab_size"],
             "max_position": config.get("max_position_embeddings") or config["n_positions"],
         }
-    except OSError as error:
-        raise Problem(f"{path}: cannot be read ({error.strerror}): not a model folder") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Problem(
             f"{path}: not a decoder model's configuration ({type(error).__name__}: {error})"
         ) from None

@@ -179,6 +179,23 @@ def test_shapes_that_are_none(bench, refused, config):
     assert "config.json" in line
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"sliding_window": 128}, "sliding_window 128 is under max_length 512"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
+        ({"text_config": SHAPE}, "use a text-only model"),
+        ({"is_encoder_decoder": True}, "use a model that is a decoder only"),
+    ],
+)
+def test_models_whose_cache_is_another(bench, refused, changes, says):
+    path = bench.home / "other.json"
+    path.write_text(json.dumps({**SHAPE, **changes}))
+    line = refused("--suite", bench.suite(), "--model", f"shape:{path}")
+    assert says in line
+    assert "config.json: " in line
+
+
 def test_an_existing_folder_is_left_as_it_is(bench, refused):
     bench.out.mkdir()
     (bench.out / "result.json").write_text("precious")

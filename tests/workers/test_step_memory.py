@@ -67,7 +67,7 @@ def test_external_waste_is_measured(tmp_path, torch):
     summary = kv(timeline)
     assert summary is not None
     share = summary.waste["external"]
-    lasted = np.diff(timeline.kv.times(), append=timeline.phases["run"].end)
+    lasted = np.diff(timeline.kv.times(), append=timeline.phases["run"].end or 0)
     held = lasted @ np.array([10, 11, 12, 13]) * 100
     assert share.how == "measured"
     assert share.value == pytest.approx(lasted @ np.array(PIECES) / held)
