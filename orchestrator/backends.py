@@ -98,7 +98,10 @@ _ROWS = (
     Backend(
         "hf-paged", "workers.hf_paged",
         "Transformers continuous batching on its paged cache", TRANSFORMERS,
-        {**_HF, "block_size": Option(int, least=4), "prefix_caching": Option(bool)},
+        {
+            **_HF, "block_size": Option(int, least=4), "prefix_caching": Option(bool),
+            "max_batch_tokens": Option(int, least=1),
+        },
     ),
     Backend(
         "vllm", "workers.vllm_engine", "vLLM, PagedAttention, the whole batch", VLLM,

@@ -3,12 +3,17 @@
 Its scheduler is found by name in a table, to which this adds one that counts after scheduling.
 The names inside differ between Transformers 5.17 and later: `PagedView` is the one place that
 knows. Its default pool is most of the device's free memory, as vLLM's is.
+
+Without flash attention it also makes, up front, a mask of `max_batch_tokens` rows over all slots of
+the pool: gigabytes at its defaults, which are kept, for that is what its users get.
 """
 
 import time
+from collections.abc import Container
 from typing import Any
 
 from traces import clock
+from traces.errors import Problem
 from traces.job import Prompt
 from workers import torch_memory
 from workers.hf import HfWorker
@@ -31,22 +36,46 @@ class Worker(HfWorker):
 
         from transformers import ContinuousBatchingConfig
 
-        page = self.job.options.get("block_size") or DEFAULT_PAGE[self.job.device]
+        options = self.job.options
+        page = options.get("block_size") or DEFAULT_PAGE[self.job.device]
         known = inspect.signature(ContinuousBatchingConfig).parameters
         sizes = {"page_size" if "page_size" in known else "block_size": page}
         if self.job.kv_budget or self.job.device == "cpu":
             sizes["num_blocks"] = self.rows_in_budget(page) - 2  # two spare ones are added to it
+        if "max_batch_tokens" in options:
+            sizes["max_batch_tokens"] = options["max_batch_tokens"]
         config = ContinuousBatchingConfig(
-            **sizes, scheduler_type=_register(self),
-            allow_block_sharing=self.job.options.get("prefix_caching", True),
+            **sizes, **self._keep_attention(known), scheduler_type=_register(self),
+            allow_block_sharing=options.get("prefix_caching", True),
         )  # fmt: skip
         settings = self.greedy(1)
         settings.eos_token_id = -1
         self.manager = self.model.init_continuous_batching(
             generation_config=settings, continuous_batching_config=config
         )
+        used, asked = self._attention(), options.get("attention")
+        if asked not in (None, used):
+            raise Problem(f"attention {asked} was asked for, and Transformers would use {used}")
         self.manager.warmup()
         self.manager.start()
+
+    def _keep_attention(self, known: Container[str]) -> dict[str, Any]:
+        """Return the setting by which an attention that was asked for stays.
+
+        Left alone, continuous batching switches to flash attention where that is installed.
+        Transformers 5.17 has no such setting, and keeps what is called "paged|" already.
+        """
+        asked = self.job.options.get("attention")
+        if asked is None:
+            return {}
+        if "auto_switch_to_flash" in known:
+            return {"auto_switch_to_flash": False}
+        self.model.set_attn_implementation(f"paged|{asked}")
+        return {}
+
+    def _attention(self) -> str:
+        """Return the attention in use by the name the option has."""
+        return str(self.model.config._attn_implementation).removeprefix("paged|")
 
     def batch_size(self, prompts: list[Prompt]) -> int:
         room = self.view.blocks()[0] * self.view.block_size
@@ -81,7 +110,8 @@ class Worker(HfWorker):
         self.recorder.request(prompt, list(output.generated_tokens), start, first, last, why)
 
     def facts(self) -> dict[str, Any]:
-        return super().facts() | self.view.facts()
+        settings = {"attention": self._attention(), **self.view.settings()}
+        return super().facts() | {"settings": settings} | self.view.facts()
 
     def close(self) -> None:
         self.manager.stop(block=True, timeout=10)
@@ -140,6 +170,10 @@ class PagedView:
             "block_size": self.block_size, "num_blocks": total, "pool_bytes": pool,
             "bytes_per_slot": pool // ((total + 2) * self.block_size),
         }  # fmt: skip
+
+    def settings(self) -> dict[str, Any]:
+        """Return what Transformers chose where no option did: tokens a step may compute at most."""
+        return {"max_batch_tokens": int(self._cache.max_batch_tokens)}
 
     def count(self, begun: int, scheduled: list[Any]) -> None:
         """Record a step: what is stored when it ends, in slots held from its begin."""

@@ -6,7 +6,7 @@ in Transformers); the workers count in the scheduler and its block pool.
 
 import pytest
 
-from tests.workers import plans
+from tests.workers import cells, plans
 from tests.workers.cells import BLOCK, PAGED
 from tests.workers.tiny import BYTES_PER_SLOT
 
@@ -107,6 +107,16 @@ def test_the_gauges_of_vllm_say_the_same(ran, plan):
 
 
 @pytest.mark.parametrize("plan", ["distinct", "shared", "tight"])
+def test_the_gauge_at_its_peak_is_that_of_the_tables(ran, plan):
+    """The tables are counted here, the gauge is the engine's own over its free blocks."""
+    found = ran("vllm", plan)
+    most = max(len({b for table in tables.values() for b in table}) for _, tables in found.tables())
+    assert max(kv.reserved_slots for kv in found.kv) == most * BLOCK
+    peak = found.facts["engine_kv_usage_peak"] * found.facts["num_blocks"]
+    assert peak == pytest.approx(most)
+
+
+@pytest.mark.parametrize("plan", ["distinct", "shared", "tight"])
 def test_vllm_counts_as_many_preemptions(ran, plan):
     found = ran("vllm", plan)
     theirs = sum(gauge["preempted"] for gauge in found.eyes("gauge"))
@@ -173,3 +183,16 @@ def test_a_tight_pool_makes_requests_wait_and_give_way(ran, backend):
     assert sum(kv.preempted for kv in found.kv) > 0
     assert max(kv.reserved_slots for kv in found.kv) <= plans.TIGHT_BLOCKS * BLOCK
     assert max(kv.running for kv in found.kv) < len(found.prompts)
+
+
+def test_attention_and_tokens_of_a_step_are_as_asked(ran, model, tmp_path):
+    """Prompts longer than a step may compute are taken in parts, and nothing else changes."""
+    plan = plans.PLANS["distinct"]
+    job = plan.job("hf-paged") | {"options": {"attention": "eager", "max_batch_tokens": 16}}
+    found = cells.run(tmp_path / "cell", model, "hf-paged", plan.prompts, **job)
+    assert found.code == 0, found.log[-4000:]
+    assert found.facts["settings"] == {"attention": "eager", "max_batch_tokens": 16}
+    assert max(step["written"] for step in found.eyes("step")) <= 16
+    assert found.outputs == ran("hf-paged").outputs
+    assert all(0 <= kv.live_tokens <= kv.reserved_slots for kv in found.kv)
+    assert ran("hf-paged").facts["settings"]["attention"] == "sdpa"

@@ -52,7 +52,7 @@ def older(free: int, *tables: dict[str, list[int]]) -> Any:
     return SimpleNamespace(
         block_size=BLOCK, num_blocks=BLOCKS, get_num_free_blocks=lambda: free,
         group_cache_managers=[SimpleNamespace(block_table=table) for table in tables],
-        key_cache=layers[:2], value_cache=layers[2:],
+        key_cache=layers[:2], value_cache=layers[2:], max_batch_tokens=8192,
     )  # fmt: skip
 
 
@@ -66,6 +66,7 @@ def newer(free: int, *tables: dict[str, list[int]]) -> Any:
         },
         compute_free_capacity=lambda relative: free / BLOCKS,
         cache_tensor=Storage(0, (BLOCKS + 2) * BLOCK * BYTES),
+        max_batch_tokens=8192,
     )
 
 
@@ -156,6 +157,28 @@ def test_sizes_count_the_two_spare_blocks(cache):
         "block_size": BLOCK, "num_blocks": BLOCKS, "bytes_per_slot": BYTES,
         "pool_bytes": (BLOCKS + 2) * BLOCK * BYTES,
     }  # fmt: skip
+
+
+@both
+def test_what_a_step_may_compute_is_a_setting(cache):
+    assert view(cache(10, {}), scheduler({}))[0].settings() == {"max_batch_tokens": 8192}
+
+
+@pytest.mark.parametrize(
+    ("options", "known", "setting", "set_to"),
+    [
+        ({}, ("auto_switch_to_flash",), {}, []),
+        ({"attention": "sdpa"}, ("auto_switch_to_flash",), {"auto_switch_to_flash": False}, []),
+        ({}, ("block_size",), {}, []),
+        ({"attention": "eager"}, ("block_size",), {}, ["paged|eager"]),
+    ],
+)
+def test_an_attention_that_was_asked_for_stays(options, known, setting, set_to):
+    """Transformers 5.19 has a setting; 5.17 keeps what is called paged already."""
+    called: list[str] = []
+    worker = Worker(SimpleNamespace(options=options), Log())  # type: ignore[arg-type]
+    worker.model = SimpleNamespace(set_attn_implementation=called.append)
+    assert (worker._keep_attention(known), called) == (setting, set_to)
 
 
 @both
