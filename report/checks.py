@@ -61,6 +61,10 @@ def check(
 
 
 def _usage(kv: Kv | None, engine: float | None) -> Check:
+    """Ours counts the blocks in the tables of requests; the engine's, its pool's free ones.
+
+    They part when a block is lost track of: held by nobody and not free, or freed and still held.
+    """
     ours = kv.peak_reserved / kv.pool_slots if kv and kv.peak_reserved and kv.pool_slots else None
     name = "KV usage at its peak: ours against the engine's"
     return check(name, ours, engine, USAGE_TOLERANCE, missing="this engine has no gauge")

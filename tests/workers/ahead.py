@@ -82,7 +82,10 @@ def main(model: str, workload: str, trace: str, blocks: str) -> None:
         if len(flying) == IN_FLIGHT:
             output = flying.popleft()
             engine.update_from_output(output, tokens(output))
+    kept = engine._names, engine._tables, engine._holders
     engine.shutdown()
+    if any(kept):
+        sys.exit(f"kept of requests that have ended: {kept}")
 
 
 if __name__ == "__main__":
