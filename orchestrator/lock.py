@@ -5,6 +5,8 @@ machine (no CUDA_VISIBLE_DEVICES, or a CPU run) holds the host's alone. Name GPU
 or by UUID: the lock compares names. The files stay when the locks are gone; they mean nothing by
 themselves. In containers, mount one folder and name it in PAGEDBENCH_LOCKS.
 
+A process that holds locks holds them for those it starts: a run within a nightly asks for nothing.
+
 It does not keep out programs that do not ask for it: a run looks at the device itself.
 """
 
@@ -14,15 +16,19 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from traces.errors import Problem
 
+Tell = Callable[[str], None]
+
 HOST = "host"
+HELD_BY = "PAGEDBENCH_HELD_BY"  # in the environment of a holder's children: its process id
 POLL_S = 0.5
 
 
@@ -52,28 +58,54 @@ def gpus() -> list[str]:
 
 
 @contextmanager
-def held(what: str, devices: Sequence[str] | None = None, wait_s: float = 0.0) -> Iterator[None]:
+def held(
+    what: str,
+    devices: Sequence[str] | None = None,
+    wait_s: float = 0.0,
+    tell: Tell | None = None,
+) -> Iterator[None]:
     """Hold the locks of these GPUs (default: the ones visible; none: the machine).
 
-    Raises Problem, naming the holder, when they are not to be had within `wait_s` seconds.
+    `tell` hears whom it waits for. Raises Problem, naming the holder, when the locks are not to be
+    had within `wait_s` seconds.
     """
-    names = sorted(gpus() if devices is None else devices)
+    if _held_for_us():
+        yield
+        return
+    names = sorted({name.strip() for name in (gpus() if devices is None else devices)})
     end = time.monotonic() + wait_s
     with ExitStack() as stack:
-        stack.enter_context(_one(HOST, bool(names), what, end))
+        stack.enter_context(_one(HOST, bool(names), what, end, tell))
         for name in names:
-            stack.enter_context(_one(f"gpu-{name.strip()}", False, what, end))
+            stack.enter_context(_one(f"gpu-{name}", False, what, end, tell))
+        os.environ[HELD_BY] = str(os.getpid())
+        stack.callback(os.environ.pop, HELD_BY, None)
         yield
 
 
+def _held_for_us() -> bool:
+    """Say whether the process that started us, however far up, holds the locks while we run.
+
+    A number alone could be an old one, left in some environment. A process that is still above us
+    has not ended, and it sets the number only while it holds.
+    """
+    with suppress(psutil.Error):
+        above = (process.pid for process in psutil.Process().parents())
+        return os.environ.get(HELD_BY, "") in map(str, above)
+    return False
+
+
 @contextmanager
-def _one(name: str, shared: bool, what: str, end: float) -> Iterator[None]:
+def _one(name: str, shared: bool, what: str, end: float, tell: Tell | None) -> Iterator[None]:
     path = folder() / f"pagedbench-{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.lock"
     fd, writable = _open(path)
     try:
         while not _taken(fd, shared):
             if time.monotonic() >= end:
                 raise Problem(f"{name} is in use: {_holder(path)}; wait for it with --wait 2h")
+            if tell:
+                tell(f"{name} is in use: {_holder(path)}; waiting")
+                tell = None
             time.sleep(POLL_S)
         if writable:
             _sign(fd, what, shared)
@@ -83,16 +115,24 @@ def _one(name: str, shared: bool, what: str, end: float) -> Iterator[None]:
 
 
 def _open(path: Path) -> tuple[int, bool]:
-    """Open the lock's file; another user's may be readable only, which is enough to lock it."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    except PermissionError:
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), False
-    except OSError as error:
-        raise Problem(f"{path}: cannot be locked ({error.strerror})") from None
-    if os.fstat(fd).st_uid == os.geteuid():
-        os.fchmod(fd, 0o666)  # past the umask: other users should be able to sign too
-    return fd, True
+    """Open the lock's file, and say whether it can be signed; to lock it, reading is enough.
+
+    In a folder for everybody, kernels refuse O_CREAT for a file of another user that they would
+    open without; and the folder may be mounted read-only.
+    """
+    always = os.O_NOFOLLOW | os.O_CLOEXEC
+    reason: OSError | None = None
+    for mode in (os.O_RDWR | os.O_CREAT, os.O_RDWR, os.O_RDONLY):
+        try:
+            fd = os.open(path, mode | always, 0o666)
+        except OSError as error:
+            reason = reason or error
+            continue
+        if os.fstat(fd).st_uid == os.geteuid() and mode != os.O_RDONLY:
+            os.fchmod(fd, 0o666)  # past the umask: other users should be able to sign too
+        return fd, mode != os.O_RDONLY
+    said = reason.strerror if reason else "no reason given"
+    raise Problem(f"{path}: cannot be locked ({said}): name another folder in PAGEDBENCH_LOCKS")
 
 
 def _taken(fd: int, shared: bool) -> bool:

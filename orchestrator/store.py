@@ -4,6 +4,7 @@ A run's folder says what was asked (suite.json), holds every trace, and after ev
 result.json that is whole: it is written beside and renamed into place.
 """
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,12 @@ from typing import Any
 import msgspec
 
 from traces.errors import Problem
+
+# What a run puts into its folder before its first cell.
+BEFORE_CELLS = (
+    "suite.json", "workload.json", "prepare.log", "sampler.log", "samples*.jsonl", "cells",
+    ".*.unfinished",
+)  # fmt: skip
 
 
 class Folder:
@@ -40,6 +47,15 @@ class Folder:
         if not (path / "suite.json").is_file():
             raise Problem(f"{path}: no run to go on with here (no suite.json)")
         return cls(path)
+
+    def discard(self) -> None:
+        """Remove the folder of a run of which no cell began, so that its name is free again.
+
+        Where anything else is in it, it stays.
+        """
+        ours = all(any(map(found.match, BEFORE_CELLS)) for found in self.path.iterdir())
+        if ours and not any(self.path.glob("cells/*")):
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def samples(self) -> Path:
         """Return a new name for the sampler's trace: a sampler that died has left one."""

@@ -47,7 +47,7 @@ def command(
     limit_s, wait_s = duration.parse(timeout), duration.parse(wait) if wait else 0.0
     commits = [_commit(name) for name in (base, head)]
     given = ["--suite", _absolute(suite), *arguments]
-    with in_order(), lock.held(f"pagedbench gate {suite}", wait_s=wait_s):
+    with in_order(), lock.held(f"pagedbench gate {suite}", wait_s=wait_s, tell=_tell):
         folder = Folder.create(None, results.resolve(), "gate", commits[1]).path
         with checkouts(Path.cwd(), commits, folder, _tell) as sides:
             for name, side in zip(gate.SIDES, sides, strict=True):

@@ -50,7 +50,7 @@ def command(
         return OK
     limit_s, wait_s = duration.parse(timeout), duration.parse(wait) if wait else 0.0
     given = ["--repeats", str(repeats), *arguments]
-    with in_order(), lock.held(f"pagedbench nightly {suite}", wait_s=wait_s):
+    with in_order(), lock.held(f"pagedbench nightly {suite}", wait_s=wait_s, tell=_tell):
         folder, _ = nights.run(_program(program), given, results, suite, limit_s)
         past = nights.before(results, folder, MOST * window)
         judged = night.judge(nights.result(folder), past, window)
@@ -60,7 +60,7 @@ def command(
             _confirm(judged, folder, _program(program), given, suite, limit_s)
             nights.save(folder, judged)
     for thinned in retention.thin(results, keep):
-        click.echo(f"{thinned}: traces removed, numbers kept", err=True)
+        _tell(f"{thinned}: traces removed, numbers kept")
     click.echo(night_text.line(judged))
     return CODES.get(judged.verdict, OK)
 
@@ -70,9 +70,13 @@ def _confirm(
 ) -> None:
     """Run a second time and keep what it confirms."""
     names = {f"{finding.cell} {finding.title}" for finding in judged.found("regressed")}
-    click.echo(f"second run, to be sure of: {', '.join(sorted(names))}", err=True)
+    _tell(f"second run, to be sure of: {', '.join(sorted(names))}")
     nights.again(program, given, folder, suite, limit_s)
     night.confirm(judged, nights.result(folder / "confirm"))
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _program(named: str) -> str:

@@ -7,12 +7,13 @@ import click
 import msgspec
 from rich.console import Console
 
-from orchestrator import backends, environment, estimate, models, suite
+from orchestrator import backends, environment, estimate, lock, models, suite
 from orchestrator.progress import Progress
 from orchestrator.run import Run, exit_code
 from orchestrator.stopping import in_order
 from orchestrator.store import Folder
 from report import pages, table
+from traces import duration
 from traces.errors import Problem
 
 RESULTS = Path("results")
@@ -34,12 +35,14 @@ RESULTS = Path("results")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with a folder's run.")
 @click.option("--untested", is_flag=True, help="Run with engine versions nobody tested.")
 @click.option("--trust-remote-code", is_flag=True, help="Let the model bring its own code.")
+@click.option("--wait", default="", metavar="TIME", help="How long to wait for the machine.")
 @click.option("--quiet", is_flag=True, help="Print the comparison only.")
 def command(
     name: str, only: tuple[str, ...], out: Path | None, results: Path, resume: Path | None,
-    untested: bool, quiet: bool, **changes: Any,
+    untested: bool, wait: str, quiet: bool, **changes: Any,
 ) -> int:  # fmt: skip
     """Run a suite and compare the backends."""
+    wait_s = duration.parse(wait) if wait else 0.0
     changes = {key: value for key, value in changes.items() if value not in (None, False)}
     if resume:
         if changes or only or out:
@@ -52,13 +55,19 @@ def command(
         chosen = _changed(suite.load(name), only, changes)
     _check_installed(chosen, untested)
     models.resolve(chosen.model)
-    if not resume:
-        commit = (environment.git(Path.cwd()) or {}).get("commit")
-        folder = Folder.create(out, results, chosen.name, commit)
-    with in_order():
+    gpus = () if chosen.device == "cpu" else None
+    with in_order(), lock.held(f"pagedbench run {chosen.name}", gpus, wait_s, _tell):
+        if not resume:
+            commit = (environment.git(Path.cwd()) or {}).get("commit")
+            folder = Folder.create(out, results, chosen.name, commit)
         with Progress(Console(stderr=True), quiet) as progress:
             run = Run(chosen, folder, _estimating(progress, chosen, folder))
-            result = run.execute()
+            try:
+                result = run.execute()
+            except Problem:
+                if not resume:
+                    folder.discard()
+                raise
         pages.write(folder.path, result)
         table.render(result, Console())
     if not quiet:
@@ -66,6 +75,10 @@ def command(
             f"\nEverything is in {folder.path}: report.html, report.md, result.json, traces."
         )
     return exit_code(result)
+
+
+def _tell(line: str) -> None:
+    click.echo(f"pagedbench: {line}", err=True)
 
 
 def _resumed(folder: Folder) -> suite.Suite:

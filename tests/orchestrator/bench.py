@@ -40,7 +40,7 @@ class Bench:
         self.environment = {
             "PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(PLUGIN)]), "COLUMNS": "200",
-            "CUDA_VISIBLE_DEVICES": "",
+            "CUDA_VISIBLE_DEVICES": "", "PAGEDBENCH_LOCKS": str(home),
         }  # fmt: skip
 
     def suite(self, *backends: dict[str, Any], **changes: Any) -> Path:

@@ -1,5 +1,6 @@
 """One job at a time: who holds the lock is named, and a dead holder holds nothing."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -93,6 +94,53 @@ def test_waiting_gets_it(other):
     assert time.monotonic() - begun >= 0.6
     process.kill()
     with lock.held("mine", wait_s=10):
+        pass
+
+
+def test_whom_it_waits_for_is_told_once(other):
+    process = other()
+    told: list[str] = []
+    with pytest.raises(Problem), lock.held("mine", wait_s=1.2, tell=told.append):
+        pass
+    assert len(told) == 1
+    assert f"pid {process.pid} of" in told[0]
+
+
+def test_a_gpu_named_twice_is_one():
+    with lock.held("mine", ["0", " 0"]):
+        pass
+
+
+def test_what_a_process_holds_it_holds_for_its_children(other):
+    child = "from orchestrator import lock\nwith lock.held('the child', []): print('held')"
+    asked = [sys.executable, "-c", child]
+    with lock.held("mine", ["0"]):
+        assert subprocess.check_output(asked, cwd=ROOT, text=True) == "held\n"
+    assert lock.HELD_BY not in os.environ
+    process = other("0")
+    environment = {**os.environ, lock.HELD_BY: str(process.pid)}
+    done = subprocess.run(asked, cwd=ROOT, text=True, env=environment, capture_output=True)
+    assert f"pid {process.pid}" in done.stderr
+
+
+def test_locks_in_a_folder_that_cannot_be_written(folder, monkeypatch):
+    """As on a read-only file system, or in another user's folder: to lock, reading is enough."""
+    with lock.held("mine"):
+        pass
+    opened = os.open
+
+    def read_only(path, flags, *more):
+        if flags & os.O_ACCMODE != os.O_RDONLY and str(path).endswith(".lock"):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", read_only)
+    with lock.held("mine"):
+        pass
+    with (
+        pytest.raises(Problem, match=r"Read-only .* another folder in PAGEDBENCH_LOCKS"),
+        lock.held("mine", ["0"]),
+    ):
         pass
 
 
