@@ -17,6 +17,7 @@ from orchestrator.supervise import Child
 CLEAN_WAIT_S = 20.0
 CLEAN_SLACK = 32 << 20  # bytes a driver may keep for itself from one process to the next
 POLL_S = 0.25
+READ_S = 2.0  # for the sampler to read memory as a run ends: PSS takes milliseconds a GiB
 
 Watch = Callable[[str, dict[str, Any]], None]
 
@@ -106,8 +107,11 @@ def _heard(
     """Act on one message; return whether it was the last."""
     kind = message.pop("kind")
     if kind == "phase":
-        sampler.mark(name, message["name"], message["edge"], worker.pid)
+        ended = (message["name"], message["edge"]) == ("run", "end")
+        sampler.mark(name, message["name"], message["edge"], worker.pid, READ_S if ended else 0.0)
         watch("phase", message)
+        if ended:
+            worker.send("go")  # to its teardown, which would free what is being read
     elif kind == "ready":
         worker.send("go")
     elif kind == "progress":

@@ -35,9 +35,19 @@ class Sampler:
     def alive(self) -> bool:
         return self._child.alive
 
-    def mark(self, cell: str, phase: str, edge: str, watching: int | None) -> None:
-        """Tell that a phase begins or ends: the sampler reads the dear values then."""
-        self._child.send("mark", cell=cell, phase=phase, edge=edge, watching=watching)
+    def mark(
+        self, cell: str, phase: str, edge: str, watching: int | None, wait_s: float = 0.0
+    ) -> None:
+        """Tell that a phase begins or ends: the sampler reads the dear values then.
+
+        With `wait_s`, wait that long for them to be read; one that does not answer is no failure.
+        """
+        names = {"cell": cell, "phase": phase, "edge": edge}
+        while wait_s and self._child.message(0) is not None:  # answers that came too late
+            pass
+        self._child.send("mark", **names, watching=watching, reply=wait_s > 0)
+        if wait_s:
+            self._await("marked", wait_s)
 
     def state(self) -> dict[str, Any] | None:
         """Ask for memory and processes as they are now; None when no answer comes."""

@@ -25,6 +25,7 @@ from workers import torch_memory
 from workers.backend import Backend, Deadline, Recorder
 
 WARMUP_REQUESTS, WARMUP_TOKENS = 2, 8
+READ_S = 3.0  # longer than the orchestrator waits for the sampler; then on, whatever it does
 PACE = {"cpu": (16, 16), "cuda": (128, 32)}  # requests and tokens of the pace trial
 
 
@@ -61,6 +62,7 @@ def main(config: dict[str, Any], channel: Channel) -> None:
         if job.device == "cpu":
             recorder.facts(torch_memory.mappings("run.end"))
         recorder.facts(backend.facts())
+        channel.receive(timeout=READ_S)  # "go": memory at the end of the run was read outside too
         with phase("teardown", writer, channel):
             backend.close()
     channel.send("done", requests_run=done, truncated=reason)

@@ -6,6 +6,8 @@ import re
 import pytest
 
 from orchestrator import plan, suite
+from traces.reader import read
+from traces.records import Host, Mark, Phase
 
 THREE = [{"label": "a"}, {"label": "b"}, {"label": "c"}]
 
@@ -45,6 +47,22 @@ def test_cells_run_interleaved_in_the_order_of_the_seed(finished):
     assert {name[-1] for name in begun[:3]} == {"0"}
     assert sorted(begun[:3]) == ["a.r0", "b.r0", "c.r0"]
     assert [name[0] for name in begun[:3]] != [name[0] for name in begun[3:]]  # seed 7
+
+
+def test_memory_at_the_end_of_the_run_is_read_before_anything_is_given_back(finished):
+    """A teardown may not begin before the sampler has read the PSS of the run's end."""
+    samples = list(read(finished.out / "samples.jsonl"))
+    ends = {r.cell: r.t for r in samples if isinstance(r, Mark) and _where(r) == "run.end"}
+    assert ends.keys() == finished.cells().keys()
+    for cell, end in ends.items():
+        seen = next(r for r in samples if isinstance(r, Host) and r.t > end and r.pss)
+        edges = {_where(r): r.t for r in finished.trace(cell) if isinstance(r, Phase)}
+        assert edges["run.end"] < seen.t < edges["teardown.begin"]
+        assert edges["teardown.begin"] - edges["run.end"] < 1.5e9  # nobody waited in vain
+
+
+def _where(edge):
+    return f"{getattr(edge, 'phase', '') or edge.name}.{edge.edge}"
 
 
 def test_the_result_lists_them_in_the_suites_order(finished):
