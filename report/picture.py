@@ -13,9 +13,11 @@ from report.kv import steps
 from report.phases import host_memory
 from report.reduce import COLUMNS, keep_places, reduce
 from report.timeline import Timeline
+from report.timing import token_gaps
 
 TAIL = 3_000_000_000  # shown after the last phase, to see the memory come back
-ITL_BINS = 60
+GAP_BINS = 16  # per factor of ten
+SHORTEST = 1e-6  # seconds: two tokens at once are drawn here
 
 
 def picture(timeline: Timeline) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def picture(timeline: Timeline) -> dict[str, Any]:
         "memory": _memory(timeline, start, end),
         "kv": _kv(timeline, start),
         "load": _load(timeline, start, end),
-        "steps": _steps(timeline),
+        "gaps": _gaps(timeline),
         "blocks": drawing(timeline, start),
         "requests": [
             [r.id, *(_s(t, start) for t in (r.arrive, r.start, r.first, r.last))]
@@ -88,23 +90,25 @@ def _load(timeline: Timeline, start: int, end: int) -> dict[str, Any]:
     return lines
 
 
-def _steps(timeline: Timeline) -> dict[str, Any] | None:
-    """How long engine steps with running requests took, as a histogram on a log scale."""
-    found = steps(timeline)
+def _gaps(timeline: Timeline) -> dict[str, Any] | None:
+    """How long requests waited between two tokens, as shares of all gaps on a log scale.
+
+    All cells have the same bins, so that the heights of two backends can be compared.
+    """
+    found = token_gaps(timeline)
     if found is None:
         return None
-    took = found.dt[(found.running > 0) & (found.dt > 0)] / 1e9
-    if not len(took):
-        return None
-    edges = np.geomspace(took.min(), max(took.max(), took.min() * 1.01), ITL_BINS + 1)
-    counts, _ = np.histogram(took, edges)
-    p50, p90, p99 = np.percentile(took, (50, 90, 99))
+    took = np.maximum(found.seconds, SHORTEST)
+    low = np.floor(np.log10(took.min()) * GAP_BINS)
+    high = np.floor(np.log10(took.max()) * GAP_BINS) + 1
+    edges = 10 ** (np.arange(low, high + 1) / GAP_BINS)
+    counts, _ = np.histogram(took, edges, weights=found.times)
     return {
         "edges": [float(f"{edge:.4g}") for edge in edges],
-        "counts": counts.tolist(),
-        "p50": float(p50),
-        "p90": float(p90),
-        "p99": float(p99),
+        "shares": [round(float(share), 5) for share in counts / found.times.sum()],
+        "counted": found.counted,
+        "requests": found.requests,
+        **{f"p{percent}": found.percentile(percent) for percent in (50, 90, 99)},
     }
 
 

@@ -2,12 +2,17 @@
 
 All requests are there when the run phase begins, so time to first token counts from then: it
 contains the waiting that a backend's concurrency saves or costs. Time per output token is the
-time from the first token to the last, over the tokens after the first.
+time from the first token to the last, over the tokens after the first. The gaps between single
+tokens are derived: no engine says when each token came, but all say when each step began, and a
+running request gets one token a step.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from report import result
+from report.columns import Floats
 from report.sampled import DeviceTrace
 from report.timeline import Timeline
 from traces.records import Energy, Request
@@ -49,6 +54,63 @@ def per_token(requests: list[Request]) -> list[float]:
         for r in requests
         if r.first is not None and r.last is not None and r.output_tokens > 1
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Seconds between two tokens of a request, and how often each occurred.
+
+    `counted` of all `requests` with more than one token are in it.
+    """
+
+    seconds: Floats
+    times: Floats
+    counted: int
+    requests: int
+
+    def percentile(self, percent: float) -> float:
+        """The least gap that so many percent of all gaps do not pass."""
+        order = np.argsort(self.seconds)
+        upto = np.cumsum(self.times[order])
+        place = np.searchsorted(upto, percent / 100 * upto[-1])
+        return float(self.seconds[order][min(place, len(order) - 1)])
+
+
+def token_gaps(timeline: Timeline) -> Gaps | None:
+    """The time from each token to the next, of each request, from the edges of the steps.
+
+    As many edges as tokens after the first lie between a request's first token and its last, and
+    one of them is the edge at an end: the first token comes just before its step's end or with
+    it. Where there are more or fewer (the request was stopped and resumed, or got several tokens
+    at once), nobody knows which edge was a token, and the request is left out. A step counts once
+    for each request in it, so that there is no list of every token.
+    """
+    t = timeline.kv.times()
+    long = [request for request in timeline.requests if request.output_tokens > 1]
+    change = np.zeros(len(t) + 1)
+    ends: list[float] = []
+    counted = 0
+    for request in long:
+        if request.first is None or request.last is None:
+            continue
+        i, j = np.searchsorted(t, (request.first, request.last), side="right")
+        if j - i != request.output_tokens - 1:
+            continue
+        counted += 1
+        if t[i] - request.first < request.last - t[j - 1]:
+            i, j = i + 1, j + 1
+        if j - i == 1:
+            ends.append(request.last - request.first)
+            continue
+        ends += [t[i] - request.first, request.last - t[j - 2]]
+        change[i] += 1
+        change[j - 2] -= 1
+    if not counted:
+        return None
+    times = np.cumsum(change)[: len(t) - 1]
+    used = times > 0
+    seconds = np.concatenate([np.diff(t)[used], ends]) / SECOND
+    return Gaps(seconds, np.concatenate([times[used], np.ones(len(ends))]), counted, len(long))
 
 
 def rows(timeline: Timeline) -> list[result.RequestRow]:

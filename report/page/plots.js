@@ -53,6 +53,26 @@ function unitOf(bytes) {
   return { unit: "B", size: 1 };
 }
 
+// Seconds, or milliseconds where all are short.
+function timeUnit(most) {
+  return most < 1 ? { unit: "milliseconds", short: "ms", size: 1e-3 } : { unit: "seconds", short: "s", size: 1 };
+}
+
+// Ticks of a logarithmic axis of seconds that can be read: 2 ms, 5 ms, 10 ms.
+function secondTicks(values) {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const steps = high / low > (narrow() ? 30 : 1000) ? [1] : [1, 2, 5];
+  const tickvals = [];
+  for (let power = -6; power < 5; power++) tickvals.push(...steps.map((n) => n * 10 ** power));
+  const text = (t) => (t < 0.9 ? `${Number((t * 1e3).toPrecision(1))} ms` : `${Number(t.toPrecision(1))} s`);
+  return { tickvals, ticktext: tickvals.map(text) };
+}
+
+// Three digits for people: 1,940 and 13.2, never 1.94e+3.
+function numberText(value) {
+  return value.toLocaleString("en", value >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 });
+}
+
 function largest(values) {
   let most = 0;
   for (const value of values) if (value > most) most = value;

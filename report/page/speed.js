@@ -8,38 +8,44 @@ function drawSpeed() {
     traces: cells.length ? [
       {
         type: "bar", x: labels(), y: cells.map((cell) => cell.throughput.mean), marker: { color: cells.map(cellColor) },
-        text: cells.map((cell) => cell.throughput.mean.toPrecision(3)), textposition: "auto", showlegend: false, hovertemplate: "%{y:.4g} tok/s<extra></extra>",
+        text: cells.map((cell) => numberText(cell.throughput.mean)), textposition: "outside", cliponaxis: false, showlegend: false, hovertemplate: "%{y:,.4g} tok/s<extra></extra>",
         error_y: interval(cells),
       },
-      {
-        type: "scatter", mode: "markers", showlegend: false, hovertemplate: "%{y:.4g} tok/s<extra>a repeat</extra>",
+      cells.some((cell) => cell.throughput.values.length > 1) && {
+        type: "scatter", mode: "markers", showlegend: false, hovertemplate: "%{y:,.4g} tok/s<extra>a repeat</extra>",
         x: cells.flatMap((cell) => cell.throughput.values.map(() => escaped(cell.label))),
         y: cells.flatMap((cell) => cell.throughput.values), marker: { color: color("ink"), size: 6 },
       },
-    ] : [],
+    ].filter(Boolean) : [],
     layout: { height: 320, xaxis: axis({ type: "category" }), yaxis: axis({ title: { text: "tok/s" }, rangemode: "tozero" }) },
   }));
-  const boxes = (pick) => () => ({
-    traces: cells.filter((cell) => cell.rows.some((row) => pick(row) !== null)).map((cell) => ({
-      type: "box", name: escaped(cell.label), y: cell.rows.map(pick).filter((v) => v !== null), marker: { color: cellColor(cell), size: 4 },
-      boxpoints: cell.rows.length <= 200 ? "all" : "outliers", jitter: 0.4, pointpos: 0, showlegend: false, hovertemplate: "%{y:.4g} s<extra></extra>",
-    })),
-    layout: { height: 320, xaxis: axis({ type: "category" }), yaxis: axis({ title: { text: "seconds" }, rangemode: "tozero" }) },
-  });
+  const boxes = (pick) => () => {
+    const drawn = cells.map((cell) => ({ cell, values: cell.rows.map(pick).filter((v) => v !== null) })).filter(({ values }) => values.length);
+    const { unit, short, size } = timeUnit(largest(drawn.flatMap(({ values }) => values)));
+    return {
+      traces: drawn.map(({ cell, values }) => ({
+        type: "box", name: escaped(cell.label), y: values.map((v) => v / size), marker: { color: cellColor(cell), size: 4 }, line: { width: 1.5 },
+        boxpoints: values.length <= 200 ? "all" : "outliers", jitter: 0.4, pointpos: 0, showlegend: false, hovertemplate: `%{y:.4g} ${short}<extra></extra>`,
+      })),
+      layout: { height: 320, xaxis: axis({ type: "category" }), yaxis: axis({ title: { text: unit }, rangemode: "tozero" }) },
+    };
+  };
   plot("ttft", boxes((row) => (row.first === null ? null : row.first - row.arrive)));
   plot("tpot", boxes((row) => (row.first === null || row.last === null || row.output < 2 ? null : (row.last - row.first) / (row.output - 1))));
-  plot("itl", () => ({
-    traces: seen().filter((cell) => cell.picture.steps).map((cell) => {
-      const { edges, counts, p50, p99 } = cell.picture.steps;
-      const all = counts.reduce((a, b) => a + b, 0);
-      return {
-        type: "scatter", mode: "lines", name: escaped(cell.label), x: edges, y: [...counts.map((n) => n / all), 0],
-        line: { color: cellColor(cell), shape: "hv", dash: cell.dash }, fill: "tozeroy", fillcolor: faded(cellColor(cell), 0.15),
-        hovertemplate: `%{x:.4g} s: %{y:.1%} of steps<br>median ${secondsText(p50)}, p99 ${secondsText(p99)}`,
-      };
-    }),
-    layout: { height: 320, xaxis: axis({ type: "log", title: { text: "seconds" } }), yaxis: axis({ tickformat: ".0%", title: { text: "of the steps" } }) },
-  }));
+  plot("itl", () => {
+    const drawn = seen().filter((cell) => cell.picture.gaps);
+    return {
+      traces: drawn.map((cell) => {
+        const { edges, shares, counted, requests, p50, p90, p99 } = cell.picture.gaps;
+        return {
+          type: "scatter", mode: "lines", name: escaped(cell.label), x: edges, y: [...shares, 0],
+          line: { color: cellColor(cell), shape: "hv", dash: cell.dash, width: 1.5 }, fill: "tozeroy", fillcolor: faded(cellColor(cell), 0.15),
+          hovertemplate: `from %{x:.3g} s: %{y:.1%} of the gaps<br>median ${secondsText(p50)}, p90 ${secondsText(p90)}, p99 ${secondsText(p99)}<br>of ${counted} of ${requests} requests`,
+        };
+      }),
+      layout: { height: 320, xaxis: axis({ type: "log", ...secondTicks(drawn.flatMap((cell) => cell.picture.gaps.edges)) }), yaxis: axis({ tickformat: ".0%", title: { text: "of the gaps" } }) },
+    };
+  });
 }
 
 function drawEnergy() {
@@ -48,6 +54,7 @@ function drawEnergy() {
     traces: cells.length ? [{
       type: "bar", x: cells.map((cell) => escaped(cell.label)), y: cells.map((cell) => cell.timing.joules_per_token),
       marker: { color: cells.map(cellColor) }, showlegend: false, hovertemplate: "%{y:.4g} J per token<extra></extra>",
+      text: cells.map((cell) => numberText(cell.timing.joules_per_token)), textposition: "outside", cliponaxis: false,
     }] : [],
     layout: { height: 320, xaxis: axis({ type: "category" }), yaxis: axis({ title: { text: "joules" }, rangemode: "tozero" }) },
   }), true);
@@ -73,8 +80,9 @@ function drawGantt() {
   const cells = page.data.cells.filter((cell) => cell.rows.length);
   const choice = document.getElementById("gantt-cell");
   cells.forEach((cell, i) => choice.append(element("option", cell.label, { value: i })));
-  const paged = cells.findIndex((cell) => cell.layout === "paged");
-  choice.value = String(Math.max(0, paged));
+  const paged = cells.filter((cell) => cell.layout === "paged");
+  const shown = paged.find((cell) => cell.backend === "vllm") || paged[0];
+  choice.value = String(Math.max(0, cells.indexOf(shown)));
   const draw = plot("gantt", () => {
     const cell = cells[Number(choice.value)];
     const rows = cell ? cell.rows : [];
@@ -85,7 +93,7 @@ function drawGantt() {
     });
     return {
       traces: rows.length ? [
-        part("waiting", (r) => r.arrive, (r) => r.start, color("empty")),
+        part("waiting", (r) => r.arrive, (r) => r.start, color("wait")),
         part("prefill", (r) => r.start, (r) => r.first, color("c4")),
         part("decode", (r) => r.first, (r) => r.last, cellColor(cell)),
       ] : [],

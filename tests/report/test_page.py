@@ -85,6 +85,22 @@ def test_every_plot_has_data(opened):
     assert all(plot["hidden"] or (plot["traces"] and plot["drawn"]) for plot in plots), plots
 
 
+def test_the_first_figure_is_there_before_the_others(opened):
+    """Both are milliseconds since the navigation began."""
+    opened_ms, drawn_ms = opened.page.evaluate(
+        "['opened', 'drawn'].map((name) => Number(document.documentElement.dataset[name]))"
+    )
+    assert 0 < opened_ms < drawn_ms
+
+
+def test_gaps_between_tokens_are_all_counted(opened):
+    shares = opened.page.evaluate(
+        "document.getElementById('itl').data.map((t) => t.y.reduce((a, b) => a + b, 0))"
+    )
+    assert len(shares) == 4
+    assert shares == pytest.approx([1] * 4, abs=1e-3)
+
+
 def test_lines_carry_the_numbers_of_the_traces(opened, path):
     cells = json.loads((path.parent / "result.json").read_bytes())["cells"]
     live = opened.page.evaluate(

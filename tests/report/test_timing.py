@@ -1,13 +1,15 @@
 """Speed and energy by hand."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from report.merge import merge
 from report.sampled import sampled
-from report.timing import timing
-from tests.report.folder import GPU, at, phase, request
+from report.timing import timing, token_gaps
+from tests.report.folder import GPU, at, phase, request, step
 from traces.records import Energy, Record
 
 
@@ -72,3 +74,47 @@ def test_unknown_times_are_left_out_not_zero():
 
 def test_a_run_that_did_not_end_has_no_speed():
     assert timing(merge([phase("run", 0, None)[0], *TWO])) is None
+
+
+def gaps(edges: Sequence[float], requests: list[Record]) -> Any:
+    """The gaps of requests in a run whose steps begin at `edges`."""
+    begin, end = phase("run", 0, 9000)
+    return token_gaps(merge([begin, *(step(ms, 1, 1) for ms in edges), *requests, end]))
+
+
+def listed(found: Any) -> list[float]:
+    """Every gap in milliseconds, in order."""
+    return sorted(np.repeat(found.seconds * 1e3, found.times.astype(int)).round(3).tolist())
+
+
+@pytest.mark.parametrize("early", [0, 1])
+def test_gaps_between_tokens_are_the_steps_between_first_and_last(early):
+    edges = [0, 100, 110, 130, 160, 200]  # a token comes with the edge, or just before it
+    one = request("a", 5, 4, 0, 100 - early, 160 - early, 0)
+    found = gaps(edges, [one])
+    assert sum(listed(found)) == pytest.approx(60)
+    assert listed(found) == pytest.approx([10, 20, 30], abs=1.5)
+    assert (found.counted, found.requests) == (1, 1)
+
+
+def test_a_step_is_a_gap_of_each_request_in_it():
+    both = [request("a", 5, 4, 0, 100, 160, 0), request("b", 5, 3, 0, 110, 160, 0)]
+    found = gaps([0, 100, 110, 130, 160, 200], list(both))
+    assert listed(found) == [10, 20, 20, 30, 30]
+    assert (found.percentile(0), found.percentile(50), found.percentile(100)) == (0.01, 0.02, 0.03)
+
+
+def test_two_tokens_are_one_gap():
+    found = gaps([0, 100, 130, 200], [request("a", 5, 2, 0, 100, 130, 0)])
+    assert listed(found) == [30]
+
+
+def test_a_request_without_one_step_for_each_token_is_left_out():
+    edges = [0, 100, 110, 130, 160, 200]
+    good = request("a", 5, 4, 0, 100, 160, 0)
+    stopped = request("b", 5, 3, 0, 100, 200, 0)
+    found = gaps(edges, [good, stopped])
+    assert listed(found) == [10, 20, 30]
+    assert (found.counted, found.requests) == (1, 2)
+    assert gaps(edges, [stopped]) is None
+    assert gaps([], [good]) is None
