@@ -28,8 +28,9 @@ P99_REQUESTS = 662
 SPEED = 0.04
 OVER_TIME = 0.02
 
-# Slots counted per step: an engine that schedules asynchronously may take in a request a step
-# sooner or later, which moves the share a little; one percent less is another cache.
+# Slots counted per step: each token of a request adds what its request has and holds by then,
+# whichever step it falls in, so the order of an asynchronous scheduler hardly moves the share. A
+# prefill in other chunks, a step of delay or a preemption does a little; one percent less is more.
 PER_STEP = 0.005
 
 
