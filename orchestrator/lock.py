@@ -53,8 +53,9 @@ def folder() -> Path:
 
 
 def gpus() -> list[str]:
-    """The GPUs this process is confined to; none when it may use all."""
-    return [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    """The GPUs this process is confined to; none when it may use all, or none (as -1 says)."""
+    names = map(str.strip, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(","))
+    return [name for name in names if name and not name.startswith("-")]
 
 
 @contextmanager

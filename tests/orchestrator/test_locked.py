@@ -86,3 +86,10 @@ def test_a_cpu_run_has_the_machine_whatever_gpus_are_visible(bench):
     assert (refused.returncode, "host is in use" in refused.stderr) == (2, True)
     bench.release()
     assert finish(first).returncode == 0
+
+
+def test_a_night_runs_under_its_own_lock(bench):
+    arguments = ("--suite", bench.suite(), "--repeats", "1", "--results", bench.home / "nights")
+    done = bench.run(*arguments, verb="nightly")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "learning" in done.stdout

@@ -85,6 +85,14 @@ def test_visible_devices_are_what_is_held(other, monkeypatch):
         pass
 
 
+@pytest.mark.parametrize("visible", ["", "-1", " "])
+def test_who_may_use_no_gpu_has_the_machine(other, monkeypatch, visible):
+    other("0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(Problem, match="host is in use"), lock.held("mine"):
+        pass
+
+
 def test_waiting_gets_it(other):
     process = other()
     os.kill(process.pid, signal.SIGSTOP)  # a holder that hangs holds it all the same
