@@ -43,6 +43,7 @@ def _cell(entry: Entry, column: summary.Column) -> dict[str, Any]:
         "backend": cell.backend,
         "status": cell.status,
         "layout": column.layout,
+        "kind": words.KIND.get(column.layout or ""),
         "timing": _builtins(cell.timing),
         "throughput": _builtins(stats.summarize(speeds)) | {"values": speeds} if speeds else None,
         "kv": _builtins(cell.kv),

@@ -3,35 +3,74 @@
 Nothing here is markup: the template escapes all of it.
 """
 
+import re
 import shlex
 from typing import Any
 
-from report import compare, metrics, summary, words
-from report.result import Result
+from report import compare, metrics, stats, summary, words
+from report.result import Check, Result
 from report.table import ROWS
+
+# What a reader could take a fact of the headline for, and should not.
+NOT = {
+    "kv_efficiency": "This is about the slots that requests hold, not about all memory: how large "
+    "an engine's pool is, is a setting.",
+    "kv_bytes_per_live_token": "Weights are not in it, nor the part of a pool that no request "
+    "holds.",
+    "output_tokens_per_s": "Two whole engines are compared: batching, scheduling and kernels "
+    "differ, not only how the cache is laid out.",
+    "peak_running": "Settings and the time budget bound this too, not only memory.",
+}
+MEMORY = {
+    "device": "Memory is what the GPU reports as used, above what was used before.",
+    "host": "Memory is the host's: PSS of the backend's processes, which divides shared pages.",
+}
 
 
 def of(result: Result, name: str) -> dict[str, Any]:
     """What the template shows of one result; `name` tells two results apart."""
     found = summary.columns(result)
-    rows = [
-        (title, [write(column.values.get(value)) for column in found])
-        for title, value, write in ROWS
-        if value and any(column.values.get(value) is not None for column in found)
-    ]
-    on_device = summary.memory_kind(result) == "device"
+    kind = summary.memory_kind(result)
     return {
         "name": name,
-        "facts": [{"big": _big(fact), "text": fact.text} for fact in compare.headline(result)],
-        "sentences": words.sentences(result, found),
-        "memory": "memory is the GPU's" if on_device else "memory is the processes' (PSS)",
+        "facts": [
+            {"big": _big(fact), "text": fact.text, "not": NOT.get(fact.name, "")}
+            for fact in compare.headline(result)
+        ],
+        "used": [
+            (column.label, words.used(column, kind, _speed(result, column))) for column in found
+        ],
+        "sentences": [*words.sentences(result, found), *filter(None, [words.once(found)])],
+        "memory": MEMORY[kind],
         "columns": [_column(column) for column in found],
-        "rows": rows,
+        "rows": _rows(found),
         "checks": _checks(found),
         "command": _command(result),
         "environment": words.flat(result.environment),
         "suite": "\n".join(f"{name} = {value}" for name, value in words.flat(result.suite)),
     }
+
+
+def _rows(found: list[summary.Column]) -> list[dict[str, Any]]:
+    """The comparison's rows; the first of a group is marked, to be set off from the one before."""
+    kinds = [words.KIND.get(column.layout or "", words.DASH) for column in found]
+    rows: list[dict[str, Any]] = [{"title": "KV cache", "cells": kinds, "first": False}]
+    first = True
+    for title, value, write in ROWS:
+        if not value:
+            first = True
+        elif any(column.values.get(value) is not None for column in found):
+            cells = [write(column.values.get(value)) for column in found]
+            rows.append({"title": title, "cells": cells, "first": first})
+            first = False
+    return rows
+
+
+def _speed(result: Result, column: summary.Column) -> stats.Summary | None:
+    """The throughput over the repeats, with its interval where there are several."""
+    cells = [cell for cell in result.cells if cell.label == column.label and cell.status == "ok"]
+    values = metrics.values(metrics.get("output_tokens_per_s"), cells)
+    return stats.summarize(values) if values else None
 
 
 def _big(fact: compare.Fact) -> str:
@@ -60,16 +99,36 @@ def _checks(found: list[summary.Column]) -> list[tuple[str, list[dict[str, str] 
     for place, column in enumerate(found):
         for check in column.first.validity:
             row = made.setdefault(check.name, [None] * len(found))
-            both = f"{words.number(check.ours)} / {words.number(check.theirs)}"
-            row[place] = {"verdict": check.verdict, "said": f"{both} {check.note}"}
+            row[place] = {"verdict": check.verdict, "said": _both(check), "note": check.note}
         if column.parity:
             row = made.setdefault(f"same tokens as {column.parity.reference}", [None] * len(found))
             said = [words.parity(column.parity).removeprefix(f"{column.parity.verdict}: ")]
             said.append(column.parity.method)
             said += [words.divergence(column.parity), column.parity.note]
             text = "; ".join(part for part in said if part)
-            row[place] = {"verdict": column.parity.verdict, "said": text}
+            row[place] = {"verdict": column.parity.verdict, "said": text, "note": ""}
     return list(made.items())
+
+
+def _both(check: Check) -> str:
+    """Both numbers, in the unit of their check."""
+    if check.theirs is None:
+        return "" if check.note else f"{words.number(check.ours)} / {words.DASH}"
+    write = words.number
+    if check.name.startswith(("ledger", "allocator")):
+        write = _mebibytes
+    elif check.name.startswith("KV usage"):
+        write = _percent
+    return f"{write(check.ours)} / {write(check.theirs)}"
+
+
+def _mebibytes(value: float | None) -> str:
+    """Bytes, so finely that two sides that differ look different."""
+    return words.DASH if value is None else f"{value / 2**20:,.1f} MiB"
+
+
+def _percent(value: float | None) -> str:
+    return words.DASH if value is None else f"{value:.3%}"
 
 
 def _command(result: Result) -> str:
@@ -94,8 +153,14 @@ def about(result: Result) -> str:
         f"{load.output_tokens:,} output tokens asked for, on {_machine(result)}."
     )
     begun = result.volatile.get("begun")
-    said += f" Begun {words.short(begun)}." if begun else ""
+    said += f" Begun {_moment(words.short(begun))}." if begun else ""
     return said if result.complete else f"{said} This run was not completed."
+
+
+def _moment(text: str) -> str:
+    """A time as people write it, where it is one of ours."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d\S*Z", text)
+    return f"{found[1]} at {found[2]} UTC" if found else text
 
 
 def _machine(result: Result) -> str:

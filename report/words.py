@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from report.result import Parity, Result
+from report.stats import Summary
 from report.summary import Column
 
 DASH = "-"
@@ -144,6 +145,37 @@ def notes(column: Column) -> list[str]:
         both = f"{number(check.ours)} against {number(check.theirs)}"
         said.append(f"{label}: check failed: {check.name}: {both}")
     return said + [f"{label}: doubtful: {doubt}" for doubt in column.suspect]
+
+
+def used(column: Column, kind: str, speed: Summary | None) -> str:
+    """What one backend used and did; `kind` is whose memory it is, `speed` its throughput."""
+    values = column.values
+    if not column.ok:
+        return f"did not run to its end ({column.status})."
+    peak = size(values.get("peak"))
+    said = f"used at most {peak} of {'GPU' if kind == 'device' else 'host'} memory during the run"
+    if (held := values.get("mean_reserved_bytes")) is not None:
+        said += f"; its requests held {size(held)} of KV cache on average"
+        full = values.get("efficiency")
+        said += f", {share(full)} of it with live tokens" if full is not None else ""
+    if speed is not None:
+        said += f". It generated {rate(speed.mean)}{_interval(speed)}"
+        if most := values.get("peak_running"):
+            said += f", up to {count(most)} requests at once" if most > 1 else ", one by one"
+    return said + "."
+
+
+def _interval(found: Summary) -> str:
+    if found.low is None or found.high is None:
+        return ""
+    return f" (95 % interval {found.low:,.4g} to {found.high:,.4g})"
+
+
+def once(columns: list[Column]) -> str:
+    """Why there is no interval, where there is none."""
+    if any(column.ok > 1 for column in columns):
+        return ""
+    return "Every backend ran once, so no interval can be given: --repeats 5 gives one."
 
 
 def sentences(result: Result, columns: list[Column]) -> list[str]:

@@ -2,8 +2,12 @@
 // memory as it is at one moment, every slot with the same area, whatever the backend.
 "use strict";
 
-const MAP_HEIGHT = [240, 460]; // pixels: more for more rows
-const NOW_HEIGHT = 150;
+const NOW_HEIGHT = 150; // pixels
+
+// Pixels: more for more rows, fewer where the panels stand below each other.
+function mapHeight(rows) {
+  return narrow() ? Math.min(280, Math.max(180, rows)) : Math.min(460, Math.max(240, rows));
+}
 
 function drawBlocks() {
   const place = document.getElementById("blocks");
@@ -12,6 +16,7 @@ function drawBlocks() {
     place.textContent = "No blocks were recorded.";
     return;
   }
+  place.style.setProperty("--columns", cells.length < 5 ? cells.length : Math.ceil(cells.length / 2));
   const panels = cells.map((cell) => new Panel(cell, place));
   const controls = new Player(panels);
   page.drawers.push(() => controls.redraw());
@@ -47,7 +52,7 @@ class Player {
   redraw() {
     const deepest = Math.max(...this.panels.map((panel) => panel.depth));
     const rows = Math.max(...this.panels.map((panel) => panel.map.ids.length));
-    const height = Math.min(MAP_HEIGHT[1], Math.max(MAP_HEIGHT[0], rows));
+    const height = mapHeight(rows);
     for (const panel of this.panels) {
       panel.shownDepth = this.scale.checked ? deepest : panel.depth;
       panel.drawMap(height, panel.shownDepth, this.follow.value);

@@ -2,6 +2,11 @@
 "use strict";
 
 const CAUSES = ["live", "reservation", "internal", "padding"];
+// A line of the ledger has one colour on every machine; KV has that of live tokens.
+const LINE_COLORS = {
+  context: "c0", runtime: "c0", weights: "c1", KV: "c2", activations: "c3", "allocator slack": "c4", code: "c5",
+  other: "c6", "CUDA graphs": "c7",
+};
 
 function drawLedger() {
   plot("ledger", () => {
@@ -9,37 +14,46 @@ function drawLedger() {
     const scale = unitOf(largest(cells.map((cell) => cell.ledger.total)));
     const names = [...new Set(cells.flatMap((cell) => cell.ledger.lines.map((line) => line.name)))];
     const labels = cells.map((cell) => escaped(cell.label));
-    const bar = (name, i, sizes, notes, more) => ({
+    const bar = (name, tint, sizes, notes, more) => ({
       type: "bar", orientation: "h", name, y: labels, x: sizes.map((b) => (b === null ? null : b / scale.size)),
-      marker: { color: color(`c${i % 8}`), ...more }, customdata: notes,
+      marker: { color: color(tint), ...more }, customdata: notes,
       hovertemplate: `%{x:.3f} ${scale.unit}<br>%{customdata}`,
     });
     const of = (cell, name) => cell.ledger.lines.find((line) => line.name === name);
     const traces = names.map((name, i) => bar(
-      name, i, cells.map((cell) => of(cell, name)?.bytes ?? null),
+      name, LINE_COLORS[name] ?? `c${i % 8}`, cells.map((cell) => of(cell, name)?.bytes ?? null),
       cells.map((cell) => escaped(`${of(cell, name)?.how ?? ""}: ${of(cell, name)?.note ?? ""}`)), {},
     ));
     if (cells.length) {
-      traces.push(bar("residual", 6, cells.map((cell) => cell.ledger.residual), cells.map(() => "not explained"), {
+      traces.push(bar("residual", "c6", cells.map((cell) => cell.ledger.residual), cells.map(() => "not explained"), {
         pattern: { shape: "/", fgcolor: color("ink"), bgcolor: color("bg") },
       }));
     }
     return {
       traces,
       layout: {
-        barmode: "relative", height: 130 + 46 * cells.length,
-        xaxis: axis({ title: { text: scale.unit } }), yaxis: axis({ autorange: "reversed", type: "category" }),
+        barmode: "relative", height: 130 + 46 * cells.length + (narrow() ? 80 : 0),
+        annotations: cells.map((cell, i) => ({
+          x: cell.ledger.total / scale.size, y: i, xanchor: "left", xshift: 6, showarrow: false, text: bytesText(cell.ledger.total),
+        })),
+        xaxis: axis({ title: { text: scale.unit }, range: [Math.min(0, 1.1 * least(cells)) / scale.size, ((narrow() ? 1.35 : 1.13) * largest(cells.map((cell) => cell.ledger.total))) / scale.size] }), yaxis: axis({ autorange: "reversed", type: "category" }),
       },
     };
   });
   ledgerTables();
 }
 
+// How far the bars reach below zero: lines that were set against too much are negative.
+function least(cells) {
+  const below = (cell) => [...cell.ledger.lines.map((line) => line.bytes ?? 0), cell.ledger.residual ?? 0].reduce((sum, b) => sum + Math.min(0, b), 0);
+  return Math.min(0, ...cells.map(below));
+}
+
 function ledgerTables() {
   const place = document.getElementById("ledger-tables");
   for (const cell of page.data.cells.filter((c) => c.ledger)) {
     const box = element("details");
-    box.append(element("summary", `${cell.label}: ${bytesText(cell.ledger.total)} by ${cell.ledger.against}${cell.ledger.flagged ? " (residual above its limit)" : ""}`));
+    box.append(element("summary", `${cell.label}, line by line: ${bytesText(cell.ledger.total)} in all, by ${cell.ledger.against.toUpperCase()}${cell.ledger.flagged ? " (residual above its limit)" : ""}`));
     const table = element("table", undefined, { class: "text" });
     const lines = [...cell.ledger.lines, { name: "residual", bytes: cell.ledger.residual, how: "derived", note: "what no line explains" }];
     for (const line of lines) {
@@ -81,16 +95,16 @@ function drawWaste() {
     const traces = cells.length ? CAUSES.map((cause) => ({
       type: "bar", orientation: "h", name: cause === "live" ? "live tokens" : cause, y: labels,
       x: cells.map((cell) => value(cell, cause)), marker: { color: tints[cause] },
-      text: cells.map((cell) => (value(cell, cause) > 0.04 ? `${(value(cell, cause) * 100).toFixed(1)} %` : "")),
-      textposition: "inside", insidetextanchor: "middle", textfont: { color: isDark() ? "#14171b" : "#ffffff" },
+      text: cells.map((cell) => (value(cell, cause) > (narrow() ? 0.17 : 0.05) ? `${(value(cell, cause) * 100).toFixed(1)} %` : "")),
+      textposition: "inside", insidetextanchor: "middle", textangle: 0, textfont: { color: isDark() ? "#14171b" : "#ffffff" },
       customdata: cells.map((cell) => (cause === "live" ? "measured" : (cell.kv.waste[cause] || {}).how)),
       hovertemplate: "%{x:.2%} (%{customdata})",
     })) : [];
     return {
       traces,
       layout: {
-        barmode: "stack", height: 120 + 42 * cells.length,
-        xaxis: axis({ tickformat: ".0%", range: [0, 1] }), yaxis: axis({ autorange: "reversed", type: "category" }),
+        barmode: "stack", height: 120 + 42 * cells.length, legend: { ...base().legend, traceorder: "normal" },
+        xaxis: axis({ tickformat: ".0%", range: [0, 1.002], tickvals: [0, 0.2, 0.4, 0.6, 0.8, 1] }), yaxis: axis({ autorange: "reversed", type: "category" }),
       },
     };
   });
@@ -99,12 +113,12 @@ function drawWaste() {
 function drawKv() {
   plot("kv", () => {
     const cells = seen().filter((cell) => cell.picture.kv);
-    const layout = { height: 70 + 150 * cells.length, annotations: [] };
+    const layout = { height: 60 + 175 * cells.length, annotations: [], margin: { ...base().margin, t: 4 } };
     const traces = cells.flatMap((cell, i) => {
       const { kv } = cell.picture;
       const n = i ? i + 1 : "";
       const rest = 1 / Math.max(1, cells.length);
-      layout[`yaxis${n}`] = axis({ title: { text: "slots" }, rangemode: "tozero", domain: [1 - (i + 1) * rest + 0.06 * rest, 1 - i * rest - 0.2 * rest] });
+      layout[`yaxis${n}`] = axis({ title: { text: "slots" }, rangemode: "tozero", domain: [1 - (i + 1) * rest + 0.14 * rest, 1 - i * rest - 0.16 * rest] });
       layout[`xaxis${n}`] = axis({ anchor: `y${n}`, title: i === cells.length - 1 ? { text: "seconds of the run" } : undefined });
       layout.annotations.push({
         xref: `x${n} domain`, yref: `y${n} domain`, x: 0, y: 1.02, xanchor: "left", yanchor: "bottom", showarrow: false,

@@ -15,6 +15,8 @@ function drawMemory() {
       shapes: [], annotations: [],
     };
     const heights = rowHeights(rows);
+    const span = largest(cells.map((c) => largest(c.picture.memory.lines.total.t)));
+    const perSecond = Math.max(200, document.getElementById("memory").clientWidth - 76) / span; // pixels
     // Room above the lines for the names of the phases.
     const highest = largest(cells.map((c) => Math.max(largest(c.picture.memory.lines.total.v), poolBytes(c))));
     const range = [0, (highest / scale.size) * 1.2];
@@ -27,7 +29,7 @@ function drawMemory() {
       if (same.checked) layout[`yaxis${i + 2}`].matches = "y";
       traces.push(...alone(cell, scale, y));
       layout.shapes.push(...bands(cell, y));
-      layout.annotations.push(...names(cell, y));
+      layout.annotations.push(...names(cell, y, perSecond));
     });
     return { traces, layout };
   });
@@ -99,13 +101,13 @@ function bands(cell, y) {
   }));
 }
 
-function names(cell, y) {
-  const longest = largest(cell.picture.phases.map(([, , to]) => to));
+// The names of the phases stand where there is room for them.
+function names(cell, y, perSecond) {
   const title = {
     xref: "x domain", yref: `${y} domain`, x: 1, y: 1.02, xanchor: "right", yanchor: "bottom", showarrow: false,
     text: `<b>${escaped(cell.label)}</b>`, font: { color: cellColor(cell) },
   };
-  const phases = cell.picture.phases.filter(([, from, to]) => to - from > longest * 0.04).map(([name, from, to]) => ({
+  const phases = cell.picture.phases.filter(([name, from, to]) => (to - from) * perSecond > name.length * 7).map(([name, from, to]) => ({
     xref: "x", yref: `${y} domain`, x: (from + to) / 2, y: 1, yanchor: "top", showarrow: false,
     text: escaped(name), font: { size: 11, color: color("soft") },
   }));

@@ -13,7 +13,12 @@ class Panel {
     this.now = element("canvas", undefined, { role: "img", "aria-label": `${cell.label}: memory at the chosen time` });
     this.pages = element("ol", undefined, { class: "pages", tabindex: "0", "aria-label": `${cell.label}: page table of the followed request` });
     this.base = document.createElement("canvas");
-    box.append(element("h4", cell.label), this.said, this.over, this.now, this.pages);
+    const title = element("h4", cell.label);
+    if (cell.kind) title.append(element("small", ` ${cell.kind}`));
+    const ends = element("div", undefined, { class: "ends" });
+    ends.append(element("span", "0 s"), element("span", "time \u2192, memory \u2193"), element("span", secondsText(this.span)));
+    this.moment = element("div", undefined, { class: "ends" });
+    box.append(title, this.said, this.over, ends, this.now, this.moment, this.pages);
     place.append(box);
   }
 
@@ -194,6 +199,7 @@ class Panel {
     const part = kv && kv.held[i] ? `, ${((kv.live[i] / kv.held[i]) * 100).toFixed(0)} % live` : "";
     const slots = kv ? `, ${kv.held[i].toLocaleString("en")} slots held${blocks}${part}` : "";
     const every = map.every > 1 ? ` One block in ${map.every} is drawn.` : "";
+    this.moment.textContent = `the same memory after ${secondsText(t - map.begin)}`;
     this.said.textContent = `After ${(t - map.begin).toFixed(2)} s: ${requests} request${requests === 1 ? "" : "s"} in memory${slots}.${every}`;
   }
 

@@ -17,7 +17,8 @@ function plot(id, build, optional = false) {
       return;
     }
     target.style.height = `${layout.height}px`;
-    Plotly.react(target, traces, { ...base(), ...layout }, CONFIG);
+    const fixed = document.documentElement.classList.contains("printing") ? { width: target.clientWidth } : { autosize: true };
+    Plotly.react(target, traces, { ...base(), ...layout, ...fixed }, CONFIG);
   };
   page.drawers.push(draw);
   page.plots.push(id);
@@ -30,7 +31,7 @@ function base() {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: color("ink"), family: getComputedStyle(document.body).fontFamily, size: 13 },
     margin: { l: 64, r: 12, t: 12, b: 40 },
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, ...(narrow() ? { entrywidth: 0.5, entrywidthmode: "fraction" } : {}) },
     hoverlabel: { namelength: -1 },
   };
 }
@@ -83,12 +84,13 @@ function bytesText(bytes) {
   if (bytes === null || bytes === undefined) return "-";
   const { unit, size } = unitOf(Math.abs(bytes));
   const value = bytes / size;
-  return `${size === 1 ? value : value.toFixed(Math.abs(value) < 10 ? 2 : 1)} ${unit}`;
+  return `${size === 1 ? value : value.toFixed(Math.abs(value) < 10 ? 2 : 1)}\u00a0${unit}`;
 }
 
 function secondsText(s) {
   if (s === null || s === undefined) return "-";
-  return s < 1 ? `${(s * 1e3).toPrecision(3)} ms` : `${s.toPrecision(3)} s`;
+  if (s >= 100) return `${s.toFixed(0)}\u00a0s`;
+  return s < 1 ? `${(s * 1e3).toPrecision(3)}\u00a0ms` : `${s.toPrecision(3)}\u00a0s`;
 }
 
 function seen() {

@@ -94,12 +94,12 @@ function drawGantt() {
     return {
       traces: rows.length ? [
         part("waiting", (r) => r.arrive, (r) => r.start, color("wait")),
-        part("prefill", (r) => r.start, (r) => r.first, color("c4")),
-        part("decode", (r) => r.first, (r) => r.last, cellColor(cell)),
+        part("prefill", (r) => r.start, (r) => r.first, color("c1")),
+        part("decode", (r) => r.first, (r) => r.last, color("c0")),
       ] : [],
       layout: {
         barmode: "overlay", bargap: rows.length > 60 ? 0 : 0.25, height: Math.min(900, 110 + Math.max(6, rows.length) * 22),
-        xaxis: axis({ title: { text: "seconds of the run" } }),
+        xaxis: axis({ title: { text: "seconds of the run" }, range: [0, 1.02 * largest(rows.map((row) => row.last ?? row.first ?? 0))] }),
         yaxis: axis({ autorange: "reversed", type: "category", showticklabels: rows.length <= 60 }),
       },
     };

@@ -47,7 +47,11 @@ function startTheme() {
     apply(chosen);
   });
   system.addEventListener("change", () => apply(chosen));
-  window.addEventListener("beforeprint", () => apply("light"));
-  window.addEventListener("afterprint", () => apply(chosen));
+  const print = (on, theme) => {
+    document.documentElement.classList.toggle("printing", on);
+    apply(theme);
+  };
+  window.addEventListener("beforeprint", () => print(true, "light"));
+  window.addEventListener("afterprint", () => print(false, chosen));
   apply(chosen);
 }

@@ -291,6 +291,21 @@ def test_it_prints(chromium, path):
     assert opened.page.pdf()[:4] == b"%PDF"
 
 
+def test_plots_are_drawn_anew_for_paper_and_for_the_screen_again(opened):
+    widths = (
+        "[...document.querySelectorAll('figure:not([hidden]) > .plot')]"
+        ".map((e) => [e.querySelector('.main-svg').clientWidth, e.clientWidth])"
+    )
+    theme = "document.documentElement.dataset.theme"
+    before = opened.page.evaluate(widths), opened.page.evaluate(theme)
+    opened.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    paper = opened.page.evaluate(widths)
+    assert opened.page.evaluate(theme) == "light"
+    assert all(plot == room <= 700 for plot, room in paper), paper
+    opened.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert (opened.page.evaluate(widths), opened.page.evaluate(theme)) == before
+
+
 def test_two_runs_are_overlaid(chromium, tmp_path):
     base, head = tmp_path / "base", tmp_path / "head"
     for folder in (base, head):

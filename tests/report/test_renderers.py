@@ -12,7 +12,8 @@ from rich.console import Console
 
 from report import figures, markdown, perfetto, summary, table, view, words
 from report.build import Run, build
-from report.result import Parity, Result
+from report.result import Check, Parity, Result
+from report.stats import Summary
 from tests.report import simulate
 from tests.report.folder import Folder, meta
 
@@ -75,6 +76,41 @@ def test_the_sentences_say_that_the_pool_is_a_setting(result):
         result, model=msgspec.structs.replace(result.model, same_weights=False)
     )
     assert "same weights" not in words.sentences(different, [])[0]
+
+
+def test_what_each_backend_used_is_a_sentence_with_its_interval(result):
+    found = summary.columns(result)[0]
+    speed = Summary(n=3, mean=100.0, low=90.0, high=111.1)
+    said = words.used(found, "device", speed)
+    assert said.startswith(f"used at most {words.size(found.values['peak'])} of GPU memory")
+    assert "100 tok/s (95 % interval 90 to 111.1)" in said
+    assert "interval" not in words.used(found, "host", Summary(n=1, mean=100.0))
+    failed = msgspec.structs.replace(found, ok=0, status="oom")
+    assert words.used(failed, "device", None) == "did not run to its end (oom)."
+
+
+def test_one_repeat_has_no_interval_and_says_so(result):
+    found = summary.columns(result)
+    assert "--repeats 5" in words.once([msgspec.structs.replace(c, ok=1) for c in found])
+    assert words.once([msgspec.structs.replace(c, ok=2) for c in found]) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs", "note", "said"),
+    [
+        ("ledger: sum", 2.0**30, 2.0**30 + 2**20, "", "1,024.0 MiB / 1,025.0 MiB"),
+        ("KV usage at its peak", 0.0386458, 0.04, "", "3.865% / 4.000%"),
+        ("output tokens", 413.0, 413.0, "", "413 / 413"),
+        ("throughput", 13.171, None, "the engine does not time itself", ""),
+        ("throughput", 13.171, None, "", "13.171 / -"),
+    ],
+)
+def test_both_numbers_of_a_check_are_in_its_unit(result, name, ours, theirs, note, said):
+    check = Check(name=name, verdict="pass", ours=ours, theirs=theirs, note=note)
+    cells = [msgspec.structs.replace(cell, validity=[check]) for cell in result.cells]
+    shown = view.of(msgspec.structs.replace(result, cells=cells), "")["checks"]
+    row = next(cells for title, cells in shown if title == name)
+    assert row[0] == {"verdict": "pass", "said": said, "note": note}
 
 
 def test_divergence_is_shown(result):
