@@ -2,13 +2,14 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.orchestrator.bench import A_FIRST, finish, wait_for
 from traces.reader import Damage, read
-from traces.records import End, Header, Kv, Phase
+from traces.records import End, Header, Host, Kv, Phase
 
 
 @pytest.fixture
@@ -58,6 +59,30 @@ def test_sampler(held):
     assert isinstance(second[-1], End)
     assert held.gone()
     assert completes(held)
+
+
+def test_a_sampler_that_is_late_is_waited_for(held):
+    """What it reads as the run ends must still be there."""
+    os.kill(held.sampler_pid(), signal.SIGSTOP)
+    try:
+        held.release()
+        wait_for(lambda: "run.end" in edges(held), "the end of the run")
+        time.sleep(0.3)
+        assert "teardown.begin" not in edges(held)
+    finally:
+        os.kill(held.sampler_pid(), signal.SIGCONT)  # stopped, it would outlive the test
+    done = finish(held.process)
+
+    assert done.returncode == 0
+    begin, end = edges(held)["run.end"], edges(held)["teardown.begin"]
+    samples = read(held.out / "samples.jsonl")
+    assert [r for r in samples if isinstance(r, Host) and r.pss and begin < r.t < end]
+
+
+def edges(held):
+    """When the phases of the held cell began and ended, as far as is known."""
+    phases = [r for r in held.trace("held.r0") if isinstance(r, Phase)]
+    return {f"{phase.name}.{phase.edge}": phase.t for phase in phases}
 
 
 def test_orchestrator(held):
