@@ -35,16 +35,16 @@ SECTIONS = (
 
 def render(entries: list[Entry], docs: str | None = None) -> str:
     """The whole page. `docs` is where its links to the documentation lead, if anywhere."""
-    first = entries[0].result
-    title = f"{first.model.name}, {first.dtype}, {first.workload.name}"
-    if len(entries) > 1:
-        title = f"{entries[0].name} and {entries[1].name}: {title}"
+    results = [entry.result for entry in entries]
+    titles = list(dict.fromkeys(map(view.title, results)))
+    names = f"{' and '.join(entry.name for entry in entries)}: " if len(entries) > 1 else ""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(_file("page.html.j2"))
     return page.render(
-        title=title,
-        about=view.about(first),
-        device=first.device,
+        title=names + " / ".join(titles),
+        about=[(entry.name, view.about(entry.result)) for entry in entries],
+        changes=view.changes(*results) if len(results) == 2 else None,
+        device=results[0].device,
         sections=SECTIONS,
         views=[view.of(entry.result, entry.name) for entry in entries],
         docs=docs,

@@ -11,6 +11,7 @@ from report.result import Result
 from report.summary import Column, columns, memory_kind
 from report.table import ROWS
 
+WORDS = ("how", "check", "verdict", "note", "value")  # columns of words: flush left
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!])")
 
 
@@ -21,7 +22,7 @@ def render(result: Result) -> str:
         f"# {text(result.model.name)}, {text(result.dtype)}, {text(result.workload.name)}",
         "\n".join(f"- {text(fact.text)}" for fact in headline(result)),
         _table(result, found),
-        " ".join(text(sentence) for sentence in words.sentences(result, found)),
+        " ".join(text(s) for s in [*words.sentences(result, found), words.once(found)] if s),
         *_outcomes(found),
         _waste(found),
         _ledgers(found),
@@ -41,7 +42,7 @@ def _row(cells: list[str]) -> str:
 
 
 def _grid(head: list[str], rows: list[list[str]]) -> str:
-    rule = ["---", *["---:"] * (len(head) - 1)]
+    rule = ["---", *("---" if name in WORDS else "---:" for name in head[1:])]
     return "\n".join(_row(row) for row in (head, rule, *rows))
 
 
@@ -58,12 +59,11 @@ def _table(result: Result, found: list[Column]) -> str:
 
 
 def _outcomes(found: list[Column]) -> list[str]:
-    said = []
+    notes = [note for column in found for note in words.notes(column)]
+    said = ["\n".join(f"- {text(note)}" for note in notes)]
     for column in found:
-        notes = words.notes(column)
-        if notes:
-            said.append("\n".join(f"- {text(note)}" for note in notes))
         if column.ok < column.repeats and column.log_tail:
+            said.append(f"The last log lines of {text(column.label)}:")
             said.append("\n".join(f"    {line}" for line in column.log_tail[-10:]))
     return said
 
@@ -97,7 +97,7 @@ def _ledgers(found: list[Column]) -> str:
 def _checks(found: list[Column]) -> str:
     rows = [
         [text(column.label), text(check.name), check.verdict,
-         words.number(check.ours), words.number(check.theirs), text(check.note)]
+         words.side(check, check.ours), words.side(check, check.theirs), text(check.note)]
         for column in found
         for check in column.first.validity
     ]  # fmt: skip

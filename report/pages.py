@@ -19,10 +19,15 @@ def write(folder: Path, result: Result, run: Run | None = None) -> list[Path]:
 
 
 def overlay(base: Path, head: Path, names: tuple[str, str], out: Path) -> Path:
-    """Two runs in one page, `base` drawn in full lines and `head` dotted."""
+    """Two runs in one page, `base` drawn in full lines and `head` dotted.
+
+    A path among the names is cut to its last part, where that still tells the two apart.
+    """
     runs = [Run(folder) for folder in (base, head)]
+    short = [Path(name).name or name for name in names]
+    shown = short if short[0] != short[1] else names
     entries = [
-        Entry(build(run.folder, run=run), run, name) for run, name in zip(runs, names, strict=True)
+        Entry(build(run.folder, run=run), run, name) for run, name in zip(runs, shown, strict=True)
     ]
     return _write(out, html.render(entries, html.docs_link(out.parent)))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from report import compare, metrics, stats, summary, words
 from report.result import Check, Result
-from report.table import ROWS
+from report.table import ROWS, Write
 
 # What a reader could take a fact of the headline for, and should not.
 NOT = {
@@ -73,6 +73,34 @@ def _speed(result: Result, column: summary.Column) -> stats.Summary | None:
     return stats.summarize(values) if values else None
 
 
+def changes(base: Result, head: Result) -> dict[str, Any]:
+    """What differs between two runs: for each backend of both, every number and its change."""
+    before, after = ({c.label: c for c in summary.columns(run)} for run in (base, head))
+    both = [label for label in before if label in after]
+    rows = []
+    for title, value, write in ROWS:
+        cells = [
+            _change(before[label].values.get(value), after[label].values.get(value), write)
+            for label in both
+        ]
+        if value and any(cell["said"] != words.DASH for cell in cells):
+            rows.append({"title": title, "cells": cells})
+    only = [label for label in (*before, *after) if (label in before) != (label in after)]
+    return {"labels": both, "rows": rows, "only": only}
+
+
+def _change(base: float | None, head: float | None, write: Write) -> dict[str, str]:
+    """Both values, or one where they are written alike, and the change of the exact numbers."""
+    old, new = write(base), write(head)
+    if base is None or head is None:
+        return {"said": old if old == new else f"{old} \u2192 {new}", "change": ""}
+    share = ""
+    if base and head != base:
+        ratio = head / base
+        share = f"{ratio - 1:+.1%}" if 0.5 <= ratio < 2 else words.ratio(ratio)
+    return {"said": old if old == new else f"{old} \u2192 {new}", "change": share}
+
+
 def _big(fact: compare.Fact) -> str:
     """A fact in one number."""
     if fact.ratio and fact.ratio != 1:
@@ -111,24 +139,10 @@ def _checks(found: list[summary.Column]) -> list[tuple[str, list[dict[str, str] 
 
 
 def _both(check: Check) -> str:
-    """Both numbers, in the unit of their check."""
-    if check.theirs is None:
-        return "" if check.note else f"{words.number(check.ours)} / {words.DASH}"
-    write = words.number
-    if check.name.startswith(("ledger", "allocator")):
-        write = _mebibytes
-    elif check.name.startswith("KV usage"):
-        write = _percent
-    return f"{write(check.ours)} / {write(check.theirs)}"
-
-
-def _mebibytes(value: float | None) -> str:
-    """Bytes, so finely that two sides that differ look different."""
-    return words.DASH if value is None else f"{value / 2**20:,.1f} MiB"
-
-
-def _percent(value: float | None) -> str:
-    return words.DASH if value is None else f"{value:.3%}"
+    """Both numbers; nothing where the note says why there is no other."""
+    if check.theirs is None and check.note:
+        return ""
+    return f"{words.side(check, check.ours)} / {words.side(check, check.theirs)}"
 
 
 def _command(result: Result) -> str:
@@ -143,6 +157,11 @@ def _command(result: Result) -> str:
     for label in dict.fromkeys(cell.label for cell in result.cells):
         parts += ["--backend", label]
     return shlex.join(map(str, parts))
+
+
+def title(result: Result) -> str:
+    """Model, precision and workload."""
+    return f"{result.model.name}, {result.dtype}, {result.workload.name}"
 
 
 def about(result: Result) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from report.result import Parity, Result
+from report.result import Check, Parity, Result
 from report.stats import Summary
 from report.summary import Column
 
@@ -111,6 +111,15 @@ def number(value: float | None) -> str:
     if value is None:
         return DASH
     return f"{value:,.0f}" if value == int(value) else f"{value:.6g}"
+
+
+def side(check: Check, value: float | None) -> str:
+    """One side of a check in its unit, so finely that two sides that differ look different."""
+    if value is None:
+        return DASH
+    if check.name.startswith(("ledger", "allocator")):
+        return f"{value / 2**20:,.1f} MiB"
+    return f"{value:.3%}" if check.name.startswith("KV usage") else number(value)
 
 
 def flat(settings: Mapping[str, Any], under: str = "") -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ function drawSpeed() {
   plot("throughput", () => ({
     traces: cells.length ? [
       {
-        type: "bar", x: labels(), y: cells.map((cell) => cell.throughput.mean), marker: { color: cells.map(cellColor) },
+        type: "bar", x: labels(), y: cells.map((cell) => cell.throughput.mean), marker: barLook(cells),
         text: cells.map((cell) => numberText(cell.throughput.mean)), textposition: "outside", cliponaxis: false, showlegend: false, hovertemplate: "%{y:,.4g} tok/s<extra></extra>",
         error_y: interval(cells),
       },
@@ -53,7 +53,7 @@ function drawEnergy() {
   plot("energy", () => ({
     traces: cells.length ? [{
       type: "bar", x: cells.map((cell) => escaped(cell.label)), y: cells.map((cell) => cell.timing.joules_per_token),
-      marker: { color: cells.map(cellColor) }, showlegend: false, hovertemplate: "%{y:.4g} J per token<extra></extra>",
+      marker: barLook(cells), showlegend: false, hovertemplate: "%{y:.4g} J per token<extra></extra>",
       text: cells.map((cell) => numberText(cell.timing.joules_per_token)), textposition: "outside", cliponaxis: false,
     }] : [],
     layout: { height: 320, xaxis: axis({ type: "category" }), yaxis: axis({ title: { text: "joules" }, rangemode: "tozero" }) },
@@ -65,6 +65,11 @@ function drawEnergy() {
     }))),
     layout: { height: 320, xaxis: axis({ title: { text: "seconds" } }), yaxis: axis({ title: { text: "watts" }, rangemode: "tozero" }) },
   }), true);
+}
+
+// The second of two runs has hatched bars, as its lines are dotted.
+function barLook(cells) {
+  return { color: cells.map(cellColor), pattern: { shape: cells.map((cell) => (cell.dash === "dot" ? "/" : "")), fgcolor: color("card") } };
 }
 
 function interval(cells) {

@@ -311,11 +311,13 @@ def test_two_runs_are_overlaid(chromium, tmp_path):
     for folder in (base, head):
         folder.mkdir()
         make(folder)
-    out = pages.overlay(base, head, ("base", "head"), tmp_path / "both.html")
+    out = pages.overlay(base, head, (str(base), "head"), tmp_path / "both.html")
     opened = open_page(chromium, out)
     assert opened.errors == []
     names = opened.page.evaluate("document.getElementById('memory').data.map((t) => t.name)")
-    assert "base: vllm" in names
+    assert "From base to head" in text_of(opened, "#headline")
+    assert "throughput" in text_of(opened, ".changes")
+    assert "base: vllm" in names  # its folder's name, not its path
     assert "head: vllm" in names
     assert opened.page.locator(".panel").count() == 8
 

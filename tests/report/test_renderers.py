@@ -156,6 +156,39 @@ def test_numbers_are_written_for_people(write, value, text):
     assert write(value) == text
 
 
+def faster(result: Result, factor: float) -> Result:
+    """The same result with another throughput, and without its last backend."""
+    cells = [
+        msgspec.structs.replace(
+            cell,
+            timing=msgspec.structs.replace(
+                cell.timing, output_tokens_per_s=cell.timing.output_tokens_per_s * factor
+            ),
+        )
+        if cell.timing
+        else cell
+        for cell in result.cells
+    ]
+    last = cells[-1].label
+    return msgspec.structs.replace(result, cells=[cell for cell in cells if cell.label != last])
+
+
+@pytest.mark.parametrize(("factor", "change"), [(1.1, "+10.0%"), (0.9, "-10.0%"), (4.0, "4x")])
+def test_what_changed_between_two_runs_is_a_table(result, factor, change):
+    found = view.changes(result, faster(result, factor))
+    assert found["only"] == [result.cells[-1].label]
+    rows = {row["title"]: row["cells"] for row in found["rows"]}
+    throughput = rows["throughput"][found["labels"].index("hf-sequential")]
+    assert "\u2192" in throughput["said"]
+    assert throughput["change"] == change
+    assert {cell["change"] for cell in rows["memory efficiency"]} == {""}
+
+
+def test_nothing_changed_between_a_run_and_itself(result):
+    cells = [cell for row in view.changes(result, result)["rows"] for cell in row["cells"]]
+    assert {cell["change"] for cell in cells} == {""}
+
+
 def test_the_command_says_what_the_suite_alone_does_not(result):
     command = view.of(result, "")["command"]
     assert command.startswith("pagedbench run --suite test --model tiny --dtype float32")
