@@ -16,7 +16,7 @@ from report.timeline import Timeline
 from report.timing import token_gaps
 
 TAIL = 3_000_000_000  # shown after the last phase, to see the memory come back
-GAP_BINS = 16  # per factor of ten
+GAP_BINS = 24  # per factor of ten
 SHORTEST = 1e-6  # seconds: two tokens at once are drawn here
 
 

@@ -54,10 +54,16 @@ class Panel {
     return this.map.long ? [this.map.long[0][i], this.map.long[1][i]] : [this.map.slots, this.map.slots];
   }
 
+  // A row grows with the tokens in it: not before its request's first token.
+  grows(i) {
+    const { from, to, requests, request } = this.map;
+    return Math.max(from[i], Math.min(to[i], requests[request[i]].first ?? from[i]));
+  }
+
   longAt(i, t) {
     const [first, last] = this.long(i);
-    const { from, to } = this.map;
-    return first + (last - first) * Math.min(1, (t - from[i]) / Math.max(1e-9, to[i] - from[i]));
+    const since = this.grows(i);
+    return first + (last - first) * Math.max(0, Math.min(1, (t - since) / Math.max(1e-9, this.map.to[i] - since)));
   }
 
   liveIn(i, t) {
@@ -115,7 +121,7 @@ class Panel {
   heldArea(context, i, top, { x, perSlot, deepest }) {
     const [first, last] = this.long(i).map((slots) => Math.min(slots * perSlot, deepest));
     const left = x(this.map.from[i]);
-    area(context, [[left, top], [left, top + first], [Math.max(left + 0.5, x(this.map.to[i])), top + last], [Math.max(left + 0.5, x(this.map.to[i])), top]]);
+    area(context, [[left, top], [left, top + first], [x(this.grows(i)), top + first], [Math.max(left + 0.5, x(this.map.to[i])), top + last], [Math.max(left + 0.5, x(this.map.to[i])), top]]);
   }
 
   // The full part of a row: it grows while the request's tokens pass through it.
@@ -196,7 +202,7 @@ class Panel {
     if (kv && i < 0) i = kv.t.length - 1;
     const requests = new Set(held.map((one) => map.request[one])).size;
     const blocks = map.paged && kv ? ` (${Math.round(kv.held[i] / map.slots)} of ${map.pool_rows ?? "?"} blocks of ${map.slots})` : "";
-    const part = kv && kv.held[i] ? `, ${((kv.live[i] / kv.held[i]) * 100).toFixed(0)} % live` : "";
+    const part = kv && kv.held[i] ? `, ${((kv.live[i] / kv.held[i]) * 100).toFixed(0)}\u00a0% live` : "";
     const slots = kv ? `, ${kv.held[i].toLocaleString("en")} slots held${blocks}${part}` : "";
     const every = map.every > 1 ? ` One block in ${map.every} is drawn.` : "";
     this.moment.textContent = `the same memory after ${secondsText(t - map.begin)}`;

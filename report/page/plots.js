@@ -1,9 +1,10 @@
 // What all plots share: fonts, grid, units, and drawing again when the colours change.
 "use strict";
 
+// Nothing leaves the page: the library would offer to upload each plot.
 const CONFIG = {
-  responsive: true, displaylogo: false,
-  modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "toImage"],
+  responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
+  modeBarButtonsToRemove: ["sendChartToCloud", "sendDataToCloud", "lasso2d", "select2d", "autoScale2d", "toImage"],
 };
 
 // Draw a figure, now and whenever the colours change. One without data says so, or is left out.
@@ -33,6 +34,7 @@ function base() {
     margin: { l: 64, r: 12, t: 12, b: 40 },
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, ...(narrow() ? { entrywidth: 0.5, entrywidthmode: "fraction" } : {}) },
     hoverlabel: { namelength: -1 },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: color("soft"), activecolor: color("link") },
   };
 }
 
@@ -62,7 +64,8 @@ function timeUnit(most) {
 // Ticks of a logarithmic axis of seconds that can be read: 2 ms, 5 ms, 10 ms.
 function secondTicks(values) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  const steps = high / low > (narrow() ? 30 : 1000) ? [1] : [1, 2, 5];
+  const wide = high / low > (narrow() ? 30 : 1000);
+  const steps = wide ? [1] : high / low < 10 && !narrow() ? [1, 2, 3, 4, 5, 7] : [1, 2, 5];
   const tickvals = [];
   for (let power = -6; power < 5; power++) tickvals.push(...steps.map((n) => n * 10 ** power));
   const text = (t) => (t < 0.9 ? `${Number((t * 1e3).toPrecision(1))} ms` : `${Number(t.toPrecision(1))} s`);

@@ -71,6 +71,13 @@ def test_nothing_is_requested_and_nothing_is_complained_about(opened, path):
     assert opened.page.locator("#trouble").is_hidden()
 
 
+def test_no_plot_offers_to_upload_itself(opened):
+    buttons = opened.page.evaluate(
+        "[...new Set([...document.querySelectorAll('.modebar-btn')].map((b) => b.dataset.title))]"
+    )
+    assert set(buttons) == {"Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"}
+
+
 def test_the_page_is_small(path):
     assert path.stat().st_size < 3_000_000
 
