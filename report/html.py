@@ -67,7 +67,21 @@ def _pack(data: bytes) -> str:
 def _plotly() -> str:
     from plotly.offline import get_plotlyjs
 
-    return _pack(get_plotlyjs().encode())
+    return _pack(_called_at_once(get_plotlyjs()).encode())
+
+
+def _called_at_once(script: str) -> str:
+    """The library with its one big function in parentheses, where it looks as we know it.
+
+    That tells the browser that the function is called at once. Without it the browser first only
+    looks for the function's end, and reads its five megabytes a second time when it is called:
+    nearly 0.2 s of the page's opening.
+    """
+    head, tail = ": this, () => {", "}));"
+    body = script.rstrip()
+    if body.count(head) != 1 or not body.endswith(tail):
+        return script
+    return f"{body.replace(head, ': this, (() => {').removesuffix(tail)}}})));\n"
 
 
 def docs_link(folder: Path) -> str | None:

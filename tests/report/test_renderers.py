@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from report import figures, markdown, perfetto, summary, table, view, words
+from report import figures, html, markdown, perfetto, summary, table, view, words
 from report.build import Run, build
 from report.result import Check, Parity, Result
 from report.stats import Summary
@@ -187,6 +187,14 @@ def test_what_changed_between_two_runs_is_a_table(result, factor, change):
 def test_nothing_changed_between_a_run_and_itself(result):
     cells = [cell for row in view.changes(result, result)["rows"] for cell in row["cells"]]
     assert {cell["change"] for cell in cells} == {""}
+
+
+def test_the_plot_library_is_changed_only_where_it_is_as_we_know_it():
+    known = "(function(r, f) { f(); }(typeof self ? self : this, () => {\nreturn 1;\n}));\n"
+    changed = "(function(r, f) { f(); }(typeof self ? self : this, (() => {\nreturn 1;\n})));\n"
+    assert html._called_at_once(known) == changed
+    for other in ("var a = () => {};", known + "more();", known.replace("() =>", "x =>")):
+        assert html._called_at_once(other) == other
 
 
 def test_the_command_says_what_the_suite_alone_does_not(result):
