@@ -119,7 +119,7 @@ def side(check: Check, value: float | None) -> str:
         return DASH
     if check.name.startswith(("ledger", "allocator")):
         return f"{value / 2**20:,.1f} MiB"
-    return f"{value:.3%}" if check.name.startswith("KV usage") else number(value)
+    return f"{value * 100:.4g}%" if check.name.startswith("KV usage") else number(value)
 
 
 def flat(settings: Mapping[str, Any], under: str = "") -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ function drawLedger() {
     return {
       traces,
       layout: {
-        barmode: "relative", height: 130 + 46 * cells.length + (narrow() ? 80 : 0),
+        barmode: "relative", height: 130 + 46 * cells.length + (narrow() ? 120 : 0),
         annotations: cells.map((cell, i) => ({
           x: cell.ledger.total / scale.size, y: i, xanchor: "left", xshift: 6, showarrow: false, text: bytesText(cell.ledger.total),
         })),
@@ -103,7 +103,7 @@ function drawWaste() {
     return {
       traces,
       layout: {
-        barmode: "stack", height: 120 + 42 * cells.length, legend: { ...base().legend, traceorder: "normal" },
+        barmode: "stack", height: 120 + 42 * cells.length + (narrow() ? 60 : 0), margin: { ...base().margin, r: 28 }, legend: { ...base().legend, traceorder: "normal" },
         xaxis: axis({ tickformat: ".0%", range: [0, 1.002], tickvals: [0, 0.2, 0.4, 0.6, 0.8, 1] }), yaxis: axis({ autorange: "reversed", type: "category" }),
       },
     };

@@ -32,7 +32,7 @@ function base() {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: color("ink"), family: getComputedStyle(document.body).fontFamily, size: 13 },
     margin: { l: 64, r: 12, t: 12, b: 40 },
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, ...(narrow() ? { entrywidth: 0.5, entrywidthmode: "fraction" } : {}) },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     hoverlabel: { namelength: -1 },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: color("soft"), activecolor: color("link") },
   };

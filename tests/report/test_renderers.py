@@ -99,7 +99,7 @@ def test_one_repeat_has_no_interval_and_says_so(result):
     ("name", "ours", "theirs", "note", "said"),
     [
         ("ledger: sum", 2.0**30, 2.0**30 + 2**20, "", "1,024.0 MiB / 1,025.0 MiB"),
-        ("KV usage at its peak", 0.0386458, 0.04, "", "3.865% / 4.000%"),
+        ("KV usage at its peak", 0.0386458, 0.04, "", "3.865% / 4%"),
         ("output tokens", 413.0, 413.0, "", "413 / 413"),
         ("throughput", 13.171, None, "the engine does not time itself", ""),
         ("throughput", 13.171, None, "", "13.171 / -"),
