@@ -137,6 +137,7 @@ def watched(tool: Tool, pid: int, work: Callable[[], Any]) -> tuple[Any, Cost]:
     if account := said.get("account"):
         ticks = account["ticks"] + account["missed"]
         found["on_time"] = account["ticks"] / ticks
+        found["missed_in_driver"] = said["missed_in_driver"] / ticks
         found["jitter_p50_us"] = account["jitter_p50"] / 1000
         found["jitter_p99_us"] = account["jitter_p99"] / 1000
         found["trace_bytes_per_s"] = said["trace_bytes"] / (ticks / account["rate_hz"])
@@ -207,17 +208,18 @@ def short_trace(path: Path) -> None:
 
     At 2 ms, so that each spike of 5 ms is in it.
     """
-    with tempfile.TemporaryDirectory() as name, Sampling(Path(name), interval_s=0.002) as sampling:
+    with tempfile.TemporaryDirectory() as name:
         program = decode(Path(name))
-        sampling.wait("ready")
-        time.sleep(0.2)
-        for order in ("run 1", "spikes 5"):
-            sampling.mark("run", "begin", program.pid)
-            program.do(order)
-            sampling.mark("run", "end", program.pid)
-        program.end()
-        time.sleep(0.5)
-        sampling.stop()
-        lines = sampling.path.read_bytes().split(b"\n", 1)
+        with Sampling(Path(name), interval_s=0.002) as sampling:
+            sampling.wait("ready")
+            time.sleep(0.2)
+            for order in ("run 1", "spikes 5"):
+                sampling.mark("run", "begin", program.pid)
+                program.do(order)
+                sampling.mark("run", "end", program.pid)
+            program.end()
+            time.sleep(0.5)
+            sampling.stop()
+            lines = sampling.path.read_bytes().split(b"\n", 1)
     header = json.loads(lines[0]) | {"host": "recorded"}
     path.write_bytes(json.dumps(header, separators=(",", ":")).encode() + b"\n" + lines[1])

@@ -52,11 +52,12 @@ def _floors(found: dict[str, Any]) -> str:
 
 def _cost(rows: list[dict[str, Any]]) -> str:
     head = ["sampler, program running", "of one core", "readings/s", "us of CPU a reading",
-            "ticks on time", "late p50 / p99, us", "longest gap, ms"]  # fmt: skip
+            "on time", "missed in the driver", "late p50 / p99, us", "longest gap, ms"]  # fmt: skip
     return _table(head, [
         [
             row["tool"], _percent(row["cpu_share"]), _number(row.get("readings_per_s")),
             _number(row.get("cpu_us_per_reading")), _percent(row.get("on_time"), 2),
+            _percent(row.get("missed_in_driver"), 2),
             f"{_number(row.get('jitter_p50_us'))} / {_number(row.get('jitter_p99_us'))}",
             _number(row.get("longest_gap_ms"), 1),
         ]

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from monitor.nvml import Library
+from monitor.sampler import SLOW_READINGS
 from tests.monitor.double import Sampling
-from traces.records import Sample
+from traces.records import Gap, Sample
 
 Readings = list[tuple[int, int]]
 MIB = 1 << 20
@@ -71,10 +72,15 @@ class Ours(Tool):
     def stop(self) -> dict[str, Any]:
         done = self._sampling.stop()
         samples = self._sampling.of(Sample)
+        slow = [gap.missed for gap in self._sampling.of(Gap) if gap.cause == SLOW_READINGS]
         size = self._sampling.path.stat().st_size
         self._folder.cleanup()
-        readings = [(s.t, s.used) for s in samples if s.used is not None]
-        return {"readings": readings, "account": done, "trace_bytes": size}
+        return {
+            "readings": [(s.t, s.used) for s in samples if s.used is not None],
+            "account": done,
+            "missed_in_driver": sum(slow),
+            "trace_bytes": size,
+        }
 
 
 class Lines(Tool):

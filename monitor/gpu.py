@@ -11,7 +11,7 @@ from typing import Any
 from monitor.nvml import Device, Library, Reason, Then, throttle_names
 from monitor.reasons import of
 from monitor.ticks import NS
-from monitor.trace import Trace, template
+from monitor.trace import Trace, line, template
 from traces import clock
 from traces.records import Energy, Gap, Load, Sample
 
@@ -20,14 +20,13 @@ NO_RESERVED = "NVML memory version 1: `used` holds the driver's reservation"
 
 
 class Gpu:
-    """A device and what is known about it. `used` is its latest good reading."""
+    """A device and what is known about it."""
 
     def __init__(self, device: Device, library: Library) -> None:
         self.device = device
         self.uuid = device.uuid
         self.library = library
         library.watched.append(device)
-        self.used: int | None = None
         self._highest = 0
         self._load: Load | None = None
         self.baseline: int | None = None
@@ -48,14 +47,20 @@ class Gpu:
         if code:
             trace.put(self._failed(code))
             return
-        info = memory.info
-        self.used = used = info.used
-        if used > self._highest:
-            self._highest = used
-        if memory.version == 2:
-            trace.line(self._template, used, info.free, info.reserved)
-        else:
-            trace.line(self._template, used, info.free)
+        trace.note(self._sample_line, memory.raw())
+
+    @property
+    def used(self) -> int | None:
+        """Bytes in use at the latest reading; None when that was refused."""
+        return None if self._lost_since else self.device.memory.info.used
+
+    def _sample_line(self, noted: tuple[int, bytes]) -> bytes:
+        t, raw = noted
+        now = self.device.memory.numbers(raw)
+        self._highest = max(self._highest, now.used)
+        if now.reserved is None:
+            return self._template % (t, now.used, now.free)
+        return self._template % (t, now.used, now.free, now.reserved)
 
     def _sample_template(self) -> bytes:
         blank = Sample(t=0, uuid=self.uuid, used=None, free=None, reserved=None)
@@ -80,7 +85,6 @@ class Gpu:
     def _failed(self, code: int) -> Sample:
         reason = of(code)
         now = clock.now()
-        self.used = None
         self._lost_since = self._lost_since or now
         self._lost_why = reason.text
         if reason.then is not Then.AGAIN:
@@ -96,28 +100,29 @@ class Gpu:
         self._refused.clear()
         return Gap(t=0, missed=0, span=span, cause=f"{self.uuid}: {self._lost_why}")
 
-    def load(self) -> Load:
-        """Read utilisation, power, clocks, temperature and throttle reasons."""
+    def load(self, trace: Trace) -> None:
+        """Read utilisation, power, clocks, temperature and throttle reasons; write them down."""
         why: dict[str, str] = {}
-        got = {name: self._value(name, read, why) for name, read in self.device.load.items()}
-        util = got.pop("util")
-        number = {name: None if at is None else at.value for name, at in got.items()}
-        power, mask = number["power_w"], number["throttle"]
+        got = [self._value(name, read, why) for name, read in self.device.load.items()]
+        trace.note(self._load_line, why, *got)
+
+    def _load_line(self, noted: tuple[Any, ...]) -> bytes:
+        t, why, util, power, sm_clock, mem_clock, temperature, mask = noted
         if util is None:
             why["gpu_util"] = why["mem_util"] = why.pop("util")
         self._load = Load(
-            t=0,
+            t=t,
             uuid=self.uuid,
-            gpu_util=None if util is None else util.gpu,
-            mem_util=None if util is None else util.memory,
+            gpu_util=None if util is None else util & 0xFFFFFFFF,
+            mem_util=None if util is None else util >> 32,
             power_w=None if power is None else power / 1000,
-            sm_clock=number["sm_clock"],
-            mem_clock=number["mem_clock"],
-            temperature=number["temperature"],
+            sm_clock=sm_clock,
+            mem_clock=mem_clock,
+            temperature=temperature,
             throttle=None if mask is None else throttle_names(mask),
             why=why or None,
         )
-        return self._load
+        return line(self._load)
 
     def latest(self) -> dict[str, Any]:
         """Return the latest readings, for showing, and the highest since this was last asked."""

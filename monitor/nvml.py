@@ -13,7 +13,7 @@ import ctypes
 import threading
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import pynvml
 
@@ -53,10 +53,10 @@ def ask(call: Callable[..., Any], *arguments: Any) -> tuple[Any, Reason | None]:
 
 
 class Reading:
-    """One thing NVML tells of a device: the C function called directly, its result reused.
+    """One number NVML tells of a device: the C function called directly, its result reused.
 
-    A call gives (the ctypes result, None) or (None, reason). `names`: the function, and what it is
-    called in other drivers.
+    A call gives (the number, None) or (None, reason). `names`: the function, and what it is called
+    in other drivers.
     """
 
     def __init__(self, names: tuple[str, ...], result: Any, *arguments: Any) -> None:
@@ -67,13 +67,22 @@ class Reading:
 
     def __call__(self) -> tuple[Any, Reason | None]:
         code = self._call(*self._arguments)
-        return (None, of(code)) if code else (self._result, None)
+        return (None, of(code)) if code else (self._result.value, None)
+
+
+class Numbers(NamedTuple):
+    """A memory reading in bytes; `reserved` is None where `used` holds it."""
+
+    used: int
+    free: int
+    reserved: int | None
 
 
 class Memory:
     """One device's memory reading: `read` fills `info` and returns NVML's code, 0 when it is good.
 
-    `version` is 2, or 1 on drivers that do not know 2; `reserved` is then unknown.
+    `version` is 2, or 1 on drivers that do not know 2. `raw` copies the reading as it is, in a
+    tenth of the time that picking out its fields takes; `numbers` does so later.
     """
 
     def __init__(self, handle: Any) -> None:
@@ -99,6 +108,15 @@ class Memory:
         """Read now, into `info`."""
         code: int = self._call(self._handle, self._at)
         return code
+
+    def raw(self) -> bytes:
+        """Return a copy of `info` as it is."""
+        return bytes(self.info)
+
+    def numbers(self, raw: bytes) -> Numbers:
+        """Return what such a copy says."""
+        info = type(self.info).from_buffer_copy(raw)
+        return Numbers(info.used, info.free, info.reserved if self.version == 2 else None)
 
 
 class Device:
@@ -210,8 +228,9 @@ class Library:
 def _load(handle: Any) -> dict[str, tuple[Any, ...]]:
     """What a Load record holds: function, result, and arguments of each.
 
-    Percent of NVML's own window (1/6 to 1 s); milliwatts, a 1 s average on Ampere and later; MHz;
-    degrees Celsius; a mask of THROTTLE.
+    Percent of NVML's own window (1/6 to 1 s), the GPU's in the lower half of the number and its
+    memory's in the upper (nvmlUtilization_t is two unsigned ints); milliwatts, a 1 s average on
+    Ampere and later; MHz; degrees Celsius; a mask of THROTTLE.
     """
     number, clock, sensor = ctypes.c_uint, pynvml.NVML_CLOCK_SM, pynvml.NVML_TEMPERATURE_GPU
     reasons = (
@@ -219,7 +238,7 @@ def _load(handle: Any) -> dict[str, tuple[Any, ...]]:
         "nvmlDeviceGetCurrentClocksThrottleReasons",
     )
     return {
-        "util": (("nvmlDeviceGetUtilizationRates",), pynvml.c_nvmlUtilization_t(), handle),
+        "util": (("nvmlDeviceGetUtilizationRates",), ctypes.c_ulonglong(), handle),
         "power_w": (("nvmlDeviceGetPowerUsage",), number(), handle),
         "sm_clock": (("nvmlDeviceGetClockInfo",), number(), handle, clock),
         "mem_clock": (("nvmlDeviceGetClockInfo",), number(), handle, pynvml.NVML_CLOCK_MEM),

@@ -36,6 +36,7 @@ from traces.records import End, Gap
 CHORES_NS = 5_000_000
 LONGEST_WAIT_NS = 50_000_000
 LAST_READINGS_S = 3.0
+SLOW_READINGS = "the readings took too long"
 HURRY_S = 0.5
 PR_SET_TIMERSLACK = 29
 SLACK_NS = 1000
@@ -117,7 +118,7 @@ class Sampler:
             gpu.sample(self.trace)
 
     def _missed(self, missed: int, span: int) -> None:
-        cause = "the readings took too long" if self.overran else "not scheduled"
+        cause = SLOW_READINGS if self.overran else "not scheduled"
         self.trace.put(Gap(t=0, missed=missed, span=span, cause=cause))
 
     def _chores(self) -> None:
@@ -125,7 +126,7 @@ class Sampler:
         now = clock.now()
         if self.slow.come(now):
             for gpu in self.gpus:
-                self.trace.put(gpu.load())
+                gpu.load(self.trace)
         if not self.gpus:
             self.lane.run_due(now)
         self.lane.check()
@@ -135,15 +136,16 @@ class Sampler:
         self.ending = self.ending or self.channel.lost.is_set()
 
     def _wait(self) -> None:
-        """Sleep until the next tick: a short while in one piece, a long one with chores between."""
+        """Sleep until the next tick; if that is long, wake for orders and, at times, chores."""
         left = self.ticks.due - clock.now()
         self.overran = left <= 0
         while left > CHORES_NS and not self.ending:
-            order = self.channel.receive(min(left - CHORES_NS / 2, LONGEST_WAIT_NS) / NS)
+            order = self.channel.receive(min(left, LONGEST_WAIT_NS) / NS)
             if order:
                 self._obey(order)
-            self._chores()
             left = self.ticks.due - clock.now()
+            if left > CHORES_NS:
+                self._chores()
         if left > 0 and not self.ending:
             time.sleep(left / NS)
 

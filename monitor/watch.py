@@ -19,6 +19,7 @@ from traces.records import Host, Mark
 
 PSS_WITHOUT_GPU_S = 1.0
 PSS_WITH_GPU_S = 5.0
+PSS_SHARE = 500  # a reading's cost grows with what is mapped: it may take this part of the time
 HOST_NOW = ("rss", "processes", "cpu_s", "host_used", "host_total")
 
 
@@ -96,7 +97,12 @@ class Watch:
         self._host = record
 
     def _host_due(self) -> None:
-        self.host(pss=self._tree is not None and self._pss_due.come(clock.now()))
+        begun = clock.now()
+        pss = self._tree is not None and self._pss_due.come(begun)
+        self.host(pss)
+        if pss and self._gpus:
+            now = clock.now()
+            self._pss_due.due = max(self._pss_due.due, now + PSS_SHARE * (now - begun))
 
     def processes(self) -> None:
         """Record who is on each device."""
