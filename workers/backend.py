@@ -20,6 +20,7 @@ class Recorder:
         self._memory: dict[str, int] = {}
         self.arrive = 0
         self.finished = 0
+        self.tpots: list[float] = []
 
     def kv(self, t: int, live: int, reserved: int, **fields: int) -> None:
         """Record a step's KV slots. `t` is when the step began; live counts its own tokens."""
@@ -48,6 +49,8 @@ class Recorder:
     ) -> None:  # fmt: skip
         """Record a finished request; counts are of the ids the engine really returned."""
         self.finished += 1
+        if first is not None and last is not None and len(token_ids) > 1:
+            self.tpots.append((last - first) / 1e9 / (len(token_ids) - 1))
         self._writer.write(
             Request(
                 t=clock.now(), id=prompt.id, prompt_tokens=len(prompt.prompt_ids),

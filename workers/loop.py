@@ -48,7 +48,7 @@ def main(config: dict[str, Any], channel: Channel) -> None:
             backend.load()
         backend.memory("load.end")
         with phase("warmup", writer, channel):
-            pace = warm_up(backend, prompts, job.budget_s, job.device)
+            pace = warm_up(backend, prompts, recorder, job.budget_s, job.device)
         backend.memory("warmup.end")
         recorder.facts(backend.facts())  # a cell that dies in its run is understood by these
         writer.flush()
@@ -80,7 +80,7 @@ def phase(name: str, writer: Writer, channel: Channel) -> Iterator[None]:
 
 
 def warm_up(
-    backend: Backend, prompts: list[Prompt], budget_s: float | None, device: str
+    backend: Backend, prompts: list[Prompt], recorder: Recorder, budget_s: float | None, device: str
 ) -> "Pace | None":
     """Generate a little first: compilation, kernel loading and caches belong to no request.
 
@@ -95,9 +95,10 @@ def warm_up(
         return None
     requests, tokens = PACE[device]
     trial = short(prompts[:requests], tokens, "pace")
+    recorder.tpots.clear()
     begun = time.monotonic()
     backend.generate(trial)
-    return Pace(time.monotonic() - begun, trial, budget_s)
+    return Pace(time.monotonic() - begun, trial, recorder.tpots, budget_s)
 
 
 def batch_size(backend: Backend, prompts: list[Prompt]) -> int:
@@ -122,24 +123,36 @@ def short(prompts: list[Prompt], tokens: int, label: str) -> list[Prompt]:
 class Pace:
     """How fast a whole-batch engine went in its warm-up, and how many requests fit by that.
 
-    A prefix of the workload takes about as long as its tokens at that rate, and not less than
-    its longest output at that time per step. More requests at once only raise the rate.
+    Steps that only decode are told from the rest, which is put down to the prompts: a short trial
+    is mostly prompts. A prefix of the workload takes its prompts' time, and then as long as its
+    tokens at the trial's rate, or as its longest output at a step each. More requests at once only
+    raise the rate.
     """
 
-    def __init__(self, seconds: float, trial: list[Prompt], budget_s: float) -> None:
-        self.rate = sum(prompt.output_tokens for prompt in trial) / seconds
-        self.step = seconds / max(prompt.output_tokens for prompt in trial)
+    def __init__(
+        self, seconds: float, trial: list[Prompt], tpots: list[float], budget_s: float
+    ) -> None:
+        longest = max(prompt.output_tokens for prompt in trial)
+        self.step = min(tpots, default=seconds / longest)
+        self.in_flight = len(trial)
+        prefill = max(0.0, seconds - (longest - 1) * self.step)
+        self.prompt_token = prefill / sum(len(prompt.prompt_ids) for prompt in trial)
         self.budget_s = budget_s
 
     def fitting(self, prompts: list[Prompt]) -> int:
         """Return how many of the first requests fit the budget; one at least."""
-        tokens = longest = 0
+        prompt_tokens = tokens = longest = 0
         for count, prompt in enumerate(prompts):
+            prompt_tokens += len(prompt.prompt_ids)
             tokens += prompt.output_tokens
             longest = max(longest, prompt.output_tokens)
-            if count and max(tokens / self.rate, longest * self.step) > self.budget_s:
+            steps = max(longest, tokens / self.in_flight)
+            if count and prompt_tokens * self.prompt_token + steps * self.step > self.budget_s:
                 return count
         return len(prompts)
+
+    def __str__(self) -> str:
+        return f"{self.step * 1000:.1f} ms a step of {self.in_flight} requests"
 
 
 def run(
@@ -151,7 +164,7 @@ def run(
     chosen, reason = prompts, ""
     if pace and (fitting := pace.fitting(prompts)) < len(prompts):
         chosen = prompts[:fitting]
-        reason = f"{budget}: at the warm-up's {pace.rate:.0f} tokens/s no more requests fit"
+        reason = f"{budget}: at the warm-up's {pace} no more requests fit"
     size = batch_size(backend, chosen)
     recorder.arrive = clock.now()
     recorder.finished = 0

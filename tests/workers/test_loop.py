@@ -25,10 +25,14 @@ def clock(monkeypatch):
 
 
 class Engine:
-    """Takes `rows` requests at a time, and a second for each token of the longest."""
+    """Takes `rows` requests at a time, and a second for each token of the longest.
 
-    def __init__(self, clock: Any, rows: int) -> None:
-        self._clock, self._rows = clock, rows
+    Each prompt token takes `prompt_s` seconds before.
+    """
+
+    def __init__(self, clock: Any, rows: int, prompt_s: float = 0.0) -> None:
+        self._clock, self._rows, self._prompt_s = clock, rows, prompt_s
+        self.recorder: Any = SimpleNamespace(arrive=0, finished=0, tpots=[])
         self.batches: list[list[Prompt]] = []
 
     def batch_size(self, prompts: list[Prompt]) -> int:
@@ -37,16 +41,20 @@ class Engine:
     def generate(self, prompts: list[Prompt]) -> None:
         self.batches.append(prompts)
         self._clock.s += max(prompt.output_tokens for prompt in prompts)
+        self._clock.s += self._prompt_s * sum(len(prompt.prompt_ids) for prompt in prompts)
+        self.recorder.tpots += [1.0] * len(prompts)
 
 
-def run(clock: Any, rows: int, lengths: list[int], budget_s: float | None) -> tuple[Engine, str]:
+def run(
+    clock: Any, rows: int, lengths: list[int], budget_s: float | None, prompt_s: float = 0.0
+) -> tuple[Engine, str]:
     """Run requests with these output lengths; return the engine and the reason."""
-    engine, requests = Engine(clock, rows), prompts([(4, length) for length in lengths])
-    pace = loop.warm_up(engine, requests, budget_s, "cpu")  # type: ignore[arg-type]
+    engine = Engine(clock, rows, prompt_s)
+    requests = prompts([(4, length) for length in lengths])
+    pace = loop.warm_up(engine, requests, engine.recorder, budget_s, "cpu")  # type: ignore[arg-type]
     engine.batches.clear()
-    recorder: Any = SimpleNamespace(arrive=0, finished=0)
     _, reason = loop.run(
-        engine, SimpleNamespace(budget_s=budget_s), requests, recorder,  # type: ignore[arg-type]
+        engine, SimpleNamespace(budget_s=budget_s), requests, engine.recorder,  # type: ignore[arg-type]
         SimpleNamespace(send=lambda *a, **k: None), pace,  # type: ignore[arg-type]
     )  # fmt: skip
     return engine, reason
@@ -85,21 +93,29 @@ def test_deadline_ends_on_the_second(clock):
 
 
 def test_an_engine_that_takes_all_runs_as_many_as_its_pace_allows(clock):
-    # 16 requests of 16 tokens took 16 s: 16 tokens a second, a second a step
-    engine, reason = run(clock, 20, [32] * 20, 20)
+    # 16 requests of 16 tokens took 16 s: a second a step, for 16 requests at once
+    engine, reason = run(clock, 40, [32] * 40, 20)
     assert [len(batch) for batch in engine.batches] == [1]
-    assert "at the warm-up's 16 tokens/s no more requests fit" in reason
-    engine, reason = run(clock, 20, [32] * 20, 32)
-    assert [len(batch) for batch in engine.batches] == [16]
-    engine, reason = run(clock, 20, [32] * 20, 100)
+    assert "at the warm-up's 1000.0 ms a step of 16 requests no more requests fit" in reason
+    engine, reason = run(clock, 40, [32] * 40, 42)
     assert [len(batch) for batch in engine.batches] == [20]
+    engine, reason = run(clock, 40, [32] * 40, 100)
+    assert [len(batch) for batch in engine.batches] == [40]
     assert reason == ""
+
+
+def test_the_pace_does_not_take_the_prompts_time_for_the_steps(clock):
+    # The trial: 64 s of prompts, 15 of steps. A long output at 79 s for 16 steps would not fit.
+    engine, _ = run(clock, 20, [16] * 19 + [100], 182, prompt_s=1.0)
+    assert [len(batch) for batch in engine.batches] == [20]
+    engine, _ = run(clock, 20, [16] * 20, 80, prompt_s=1.0)
+    assert [len(batch) for batch in engine.batches] == [15]
 
 
 def test_no_row_is_a_clear_line_before_anything_is_generated(clock):
     engine = Engine(clock, 0)
     with pytest.raises(Problem, match="the KV budget is under one request"):
-        loop.warm_up(engine, prompts([(4, 4)]), None, "cpu")  # type: ignore[arg-type]
+        loop.warm_up(engine, prompts([(4, 4)]), engine.recorder, None, "cpu")  # type: ignore
     assert not engine.batches
 
 
