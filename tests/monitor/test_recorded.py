@@ -1,25 +1,29 @@
 """Traces recorded on real GPUs: what the double teaches us must hold of them.
 
-They are those of the reference results.
+They are those of the reference results, and a short one made by `python -m benchmarks.sampler
+--trace`: a second of a decode-like loop, then five spikes of 1 GiB and 5 ms, watched every 2 ms.
 """
 
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from report.sampled import sampled
-from report.watched import summary
+from report.watched import ABOUT, summary
 from report.watched_svg import draw
 from traces.reader import Damage, read
 from traces.records import Device, End, Energy, Gap, Header, Mark, Procs, Sample
 
 GIB = 1 << 30
-REFERENCE = Path(__file__).parents[2] / "results" / "reference"
-FILES = sorted(REFERENCE.glob("*-h100/samples.jsonl"))
+ROOT = Path(__file__).parents[2]
+SPIKES = ROOT / "tests" / "data" / "h100-spikes.jsonl"
+FILES = [SPIKES, *sorted((ROOT / "results" / "reference").glob("*-h100/samples.jsonl"))]
 
 
-@pytest.fixture(params=FILES, ids=lambda path: path.parent.name)
+@pytest.fixture(params=FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def records(request):
     damage = Damage()
     found = list(read(request.param, damage))
@@ -66,3 +70,19 @@ def test_it_makes_a_summary_and_a_picture(records):
     found = summary(seen, {"command": [], "no_devices": ""})
     assert found["devices"][0]["used_peak"] > GIB
     assert "Device memory used" in draw(seen)
+
+
+def test_each_short_spike_is_seen_and_it_replays(tmp_path):
+    records = list(read(SPIKES))
+    begin, end = [mark.t for mark in of(records, Mark)][2:]
+    used = [s.used for s in of(records, Sample) if begin <= s.t <= end]
+    high = [value - used[0] > 0.9 * GIB for value in used]
+    assert sum(now and not before for before, now in pairwise(high)) == 5
+
+    (tmp_path / "samples.jsonl").write_bytes(SPIKES.read_bytes())
+    (tmp_path / ABOUT).write_text("{}")
+    command = [sys.executable, "-m", "orchestrator", "report", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "NVIDIA H100" in done.stdout
+    assert "<svg" in (tmp_path / "timeline.svg").read_text()
