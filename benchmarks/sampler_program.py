@@ -30,6 +30,7 @@ from tests.monitor.double import GIB, Sampling
 ROOT = Path(__file__).resolve().parents[1]
 SPIKES, LATE_NS = 20, 60_000_000
 ENDING_S = 30.0
+OPENING_S = 0.5
 
 Cost = dict[str, Any]
 
@@ -105,6 +106,7 @@ def caught(tool: Tool, program: Program) -> dict[str, Any]:
         quiet = tool.maximum()
         highs = 0
         for _ in range(SPIKES):
+            time.sleep(OPENING_S)  # its process opens NVML after it has said that it is ready
             program.do("spikes 1")
             highs += tool.maximum() - quiet > 0.9 * GIB
         tool.stop()

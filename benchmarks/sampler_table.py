@@ -73,10 +73,10 @@ def _spikes(rows: list[dict[str, Any]]) -> str:
 def _effect(rows: list[dict[str, Any]]) -> str:
     found = []
     for row in rows:
-        change = "too few rounds"
-        if row["change"] is not None:
-            low, high = 100 * row["low"], 100 * row["high"]
-            change = f"{100 * row['change']:+.2f} % ({low:+.2f} to {high:+.2f})"
+        if row["change"] is None:
+            return "The effect on the program was not measured: too few rounds."
+        low, high = 100 * row["low"], 100 * row["high"]
+        change = f"{100 * row['change']:+.2f} % ({low:+.2f} to {high:+.2f})"
         found.append([row["tool"], change, f"{row['n']} x {row['window_s']:g} s"])
     return _table(["sampler", "program's speed (95 % interval)", "interleaved pairs"], found)
 
