@@ -40,6 +40,7 @@ def of(result: Result, name: str) -> dict[str, Any]:
         "used": [
             (column.label, words.used(column, kind, _speed(result, column))) for column in found
         ],
+        "external": words.external(found),
         "sentences": [*words.sentences(result, found), *filter(None, [words.once(found)])],
         "memory": MEMORY[kind],
         "columns": [_column(column) for column in found],

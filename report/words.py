@@ -180,6 +180,13 @@ def _interval(found: Summary) -> str:
     return f" (95 % interval {found.low:,.4g} to {found.high:,.4g})"
 
 
+def external(columns: list[Column]) -> str:
+    """What contiguous caches leave in free pieces; empty where the allocator was not watched."""
+    shares = [(column.label, column.waste.get("external")) for column in columns]
+    known = [f"{label} {share(s.value)}" for label, s in shares if s and s.how == "measured"]
+    return ", ".join(known)
+
+
 def once(columns: list[Column]) -> str:
     """Why there is no interval, where there is none."""
     if any(column.ok > 1 for column in columns):

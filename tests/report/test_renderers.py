@@ -12,7 +12,7 @@ from rich.console import Console
 
 from report import figures, html, markdown, perfetto, summary, table, view, words
 from report.build import Run, build
-from report.result import Check, Parity, Result
+from report.result import Check, Parity, Result, Share
 from report.stats import Summary
 from tests.report import simulate
 from tests.report.folder import Folder, meta
@@ -87,6 +87,17 @@ def test_what_each_backend_used_is_a_sentence_with_its_interval(result):
     assert "interval" not in words.used(found, "host", Summary(n=1, mean=100.0))
     failed = msgspec.structs.replace(found, ok=0, status="oom")
     assert words.used(failed, "device", None) == "did not run to its end (oom)."
+
+
+def test_external_waste_is_told_of_those_whose_allocator_was_watched(result):
+    shares = [Share(value=0.434, how="measured"), Share(value=0.0, how="derived")]
+    shares.append(Share(value=None, how="n/a"))
+    found = [
+        msgspec.structs.replace(summary.columns(result)[0], label=label, waste={"external": share})
+        for label, share in zip(("grown", "blocks", "unknown"), shares, strict=True)
+    ]
+    assert words.external(found) == "grown 43.4%"
+    assert words.external(found[1:]) == ""
 
 
 def test_one_repeat_has_no_interval_and_says_so(result):
