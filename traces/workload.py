@@ -71,7 +71,10 @@ class Jsonl(Spec, kw_only=True, forbid_unknown_fields=True, tag="jsonl"):
 
 
 class ShareGpt(Spec, kw_only=True, forbid_unknown_fields=True, tag="sharegpt"):
-    """A ShareGPT-format file: first human turn as prompt, the answer's length as output length."""
+    """A ShareGPT-format file: first human turn as prompt, the answer's length as output length.
+
+    The first conversations that fit `max_length`; longer and empty ones are passed over.
+    """
 
     path: str
     requests: Count

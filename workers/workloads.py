@@ -28,7 +28,7 @@ def build(
     """Return the requests. `encode` is the model's tokenizer, None where it has none.
 
     Raises Problem for texts without a tokenizer, files that cannot be read, and requests longer
-    than `max_length`.
+    than `max_length`; conversations of a ShareGPT file that are longer are passed over.
     """
     draw = _Draw(seed, vocab, max_length)
     if isinstance(spec, kinds.Prompts | kinds.Jsonl | kinds.ShareGpt):
@@ -37,7 +37,10 @@ def build(
                 f"workload {name!r} has texts, and this model has no tokenizer: "
                 "use a workload of lengths (mixed, uniform, long-tail, shared-prefix)"
             )
-        requests = list(_texts(spec, encode))
+        if isinstance(spec, kinds.ShareGpt):
+            requests = _sharegpt(spec, encode, max_length)
+        else:
+            requests = list(_texts(spec, encode))
     else:
         requests = draw.lengths(spec)
     for prompt in requests:
@@ -58,21 +61,19 @@ def fingerprint(requests: list[Prompt]) -> str:
 
 
 def _texts(spec: kinds.AnySpec, encode: Encode) -> Iterator[Prompt]:
-    for number, (text, output) in enumerate(_read(spec, encode)):
+    for number, (text, output) in enumerate(_read(spec)):
         ids = encode(text)
         if not ids:
             raise Problem(f"prompt {number + 1} is empty: give it at least one token")
         yield Prompt(id=f"{number:04d}", prompt_ids=ids, output_tokens=output, text=text)
 
 
-def _read(spec: kinds.AnySpec, encode: Encode) -> Iterator[tuple[str, int]]:
+def _read(spec: kinds.AnySpec) -> Iterator[tuple[str, int]]:
     if isinstance(spec, kinds.Prompts):
         for text in spec.prompts:
             yield text, spec.output_tokens
     elif isinstance(spec, kinds.Jsonl):
         yield from _jsonl(spec)
-    elif isinstance(spec, kinds.ShareGpt):
-        yield from _sharegpt(spec, encode)
 
 
 def _jsonl(spec: kinds.Jsonl) -> Iterator[tuple[str, int]]:
@@ -89,17 +90,25 @@ def _jsonl(spec: kinds.Jsonl) -> Iterator[tuple[str, int]]:
         yield item.prompt, item.output_tokens or spec.output_tokens
 
 
-def _sharegpt(spec: kinds.ShareGpt, encode: Encode) -> Iterator[tuple[str, int]]:
+def _sharegpt(spec: kinds.ShareGpt, encode: Encode, max_length: int) -> list[Prompt]:
+    """Return the first conversations that have a question, and room for it and its answer."""
     try:
         talks = msgspec.json.decode(_file(spec.path), type=list[_Talk])
     except (msgspec.DecodeError, RecursionError) as error:
         raise Problem(f"{spec.path}: not a ShareGPT file ({error})") from None
     turns = [talk.conversations for talk in talks if len(talk.conversations) >= 2]
-    pairs = [(first.value, second.value) for first, second, *_ in turns if first.asked]
-    if len(pairs) < spec.requests:
-        raise Problem(f"{spec.path}: {len(pairs)} conversations, {spec.requests} asked for")
-    for question, answer in pairs[: spec.requests]:
-        yield question, max(1, len(encode(answer)))
+    found: list[Prompt] = []
+    for question, answer in ((first, second) for first, second, *_ in turns if first.asked):
+        ids, output = encode(question.value), max(1, len(encode(answer.value)))
+        if ids and len(ids) + output <= max_length:
+            id_, text = f"{len(found):04d}", question.value
+            found.append(Prompt(id=id_, prompt_ids=ids, output_tokens=output, text=text))
+        if len(found) == spec.requests:
+            return found
+    raise Problem(
+        f"{spec.path}: {len(found)} conversations of at most {max_length} tokens, "
+        f"{spec.requests} asked for"
+    )
 
 
 def _file(path: str) -> str:

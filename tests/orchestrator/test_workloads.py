@@ -220,6 +220,8 @@ def test_sharegpt_takes_first_questions_and_the_lengths_of_their_answers(tmp_pat
         talk(("human", "no answer")),
         talk(("gpt", "an answer"), ("human", "without a question")),
         talk(),
+        talk(("human", "a question that is long " * 500), ("gpt", "too long")),
+        talk(("human", ""), ("gpt", "nothing was asked")),
         talk(("user", "b"), ("assistant", "")),
     ]
     path.write_text(json.dumps(talks))
@@ -236,7 +238,7 @@ def test_sharegpt_takes_first_questions_and_the_lengths_of_their_answers(tmp_pat
         ('[{"conversations": [{"from": "human", "value": null}]}]', "not a ShareGPT file"),
         ('[{"conversations": "none"}]', "not a ShareGPT file"),
         ("[" * 100_000, "not a ShareGPT file"),
-        ("[]", "0 conversations, 1 asked for"),
+        ("[]", "0 conversations of at most 2048 tokens, 1 asked for"),
     ],
 )
 def test_sharegpt_errors_are_one_line(tmp_path, content, says):
