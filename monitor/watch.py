@@ -19,7 +19,7 @@ from traces.records import Host, Mark
 
 PSS_WITHOUT_GPU_S = 1.0
 PSS_WITH_GPU_S = 5.0
-PSS_SHARE = 500  # a reading's cost grows with what is mapped: it may take this part of the time
+PSS_SHARE = 1 / 500  # of the time that readings may take: what one costs grows with what is mapped
 HOST_NOW = ("rss", "processes", "cpu_s", "host_used", "host_total")
 
 
@@ -102,7 +102,7 @@ class Watch:
         self.host(pss)
         if pss and self._gpus:
             now = clock.now()
-            self._pss_due.due = max(self._pss_due.due, now + PSS_SHARE * (now - begun))
+            self._pss_due.due = max(self._pss_due.due, now + round((now - begun) / PSS_SHARE))
 
     def processes(self) -> None:
         """Record who is on each device."""

@@ -18,7 +18,7 @@ from orchestrator.supervise import Child
 from report import build, canonical
 from report.result import Result
 from traces import duration
-from traces.errors import INTERRUPTED, INVALID, OK, TIMEOUT, Problem
+from traces.errors import INTERRUPTED, INVALID, OK, TIMEOUT, Broken, Problem
 
 PREPARE_S = 3600.0
 DONE = ("ok", "oom")  # what --resume does not run again
@@ -124,13 +124,17 @@ class Run:
                     break
             elif message["kind"] == "done":
                 return message
-            elif message["kind"] == "failed":
+            elif message["kind"] == "failed" and message["error"] == Problem.__name__:
                 raise Problem(message["message"])
+            elif message["kind"] == "failed":
+                raise Broken(f"{message['error']}: {message['message']} (see {child.log})")
             elif message["kind"] == "phase":
                 self.show("phase", message)
             self.show("tick", {})
         lines = child.tail()
-        raise Problem(f"{child.name}: {child.exit} ({lines[-1] if lines else 'no log'})")
+        raise Broken(
+            f"{child.name}: {child.exit} ({lines[-1] if lines else 'no log'}; see {child.log})"
+        )
 
     def _start_sampler(self) -> Sampler:
         trace = self.folder.samples()

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator import environment
 from orchestrator.supervise import Child
-from traces.errors import Problem
+from traces.errors import Broken, Problem
 
 READY_S, ANSWER_S = 30.0, 5.0
 
@@ -26,8 +26,9 @@ class Sampler:
         if ready is None:
             lines = self._child.tail()
             self._child.kill()
-            said = self._told or (lines[-1] if lines else "no log")
-            raise Problem(f"the sampler does not start ({said})")
+            if self._told:
+                raise Problem(f"the sampler does not start ({self._told})")
+            raise Broken(f"the sampler does not start ({lines[-1] if lines else 'no log'})")
         self.devices: list[dict[str, Any]] = ready["devices"]
         self.no_devices: str = ready.get("reason") or ""
 
@@ -43,16 +44,14 @@ class Sampler:
         With `wait_s`, wait that long for them to be read; one that does not answer is no failure.
         """
         names = {"cell": cell, "phase": phase, "edge": edge}
-        while wait_s and self._child.message(0) is not None:  # answers that came too late
-            pass
+        self._drain()
         self._child.send("mark", **names, watching=watching, reply=wait_s > 0)
         if wait_s:
             self._await("marked", wait_s)
 
     def state(self) -> dict[str, Any] | None:
         """Ask for memory and processes as they are now; None when no answer comes."""
-        while self._child.message(0) is not None:  # older messages answer older questions
-            pass
+        self._drain()
         self._child.send("state")
         return self._await("state", ANSWER_S)
 
@@ -73,6 +72,12 @@ class Sampler:
             return self._told
         lines = self._child.tail()
         return f"{self._child.exit}{': ' + lines[-1] if lines else ''}"
+
+    def _drain(self) -> None:
+        """Take what it said until now: it answers older questions."""
+        while (message := self._child.message(0)) is not None:
+            if message["kind"] == "failed":
+                self._told = message["message"]
 
     def _await(self, kind: str, patience: float) -> dict[str, Any] | None:
         end = time.monotonic() + patience

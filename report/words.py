@@ -114,7 +114,7 @@ def number(value: float | None) -> str:
 
 
 def side(check: Check, value: float | None) -> str:
-    """One side of a check in its unit, so finely that two sides that differ look different."""
+    """One side of a check in its unit."""
     if value is None:
         return DASH
     if check.name.startswith(("ledger", "allocator")):
@@ -189,7 +189,7 @@ def external(columns: list[Column]) -> str:
 
 def once(columns: list[Column]) -> str:
     """Why there is no interval, where there is none."""
-    if any(column.ok > 1 for column in columns):
+    if not columns or any(column.repeats > 1 for column in columns):
         return ""
     return "Every backend ran once, so no interval can be given: --repeats 5 gives one."
 

@@ -12,3 +12,7 @@ class Problem(Exception):  # noqa: N818  the user's problem, not ours
     """One line: what is wrong, where, and what to do."""
 
     exit_code = USAGE
+
+
+class Broken(Problem):
+    """A process of ours broke: what it left, its log above all, stays to be looked at."""

@@ -1,13 +1,21 @@
 """What every backend offers to the loop that measures it, and what the loop offers it."""
 
 import time
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from traces import clock
 from traces.job import Prompt
 from traces.records import Alloc, Blocks, Facts, Kv, Request
 from traces.writer import Writer
 from workers.ids import sha256
+
+
+class Span(NamedTuple):
+    """A request's decoding: ns of its first and of its last token, and the steps between them."""
+
+    first: int
+    last: int
+    steps: int
 
 
 class Recorder:
@@ -20,7 +28,7 @@ class Recorder:
         self._memory: dict[str, int] = {}
         self.arrive = 0
         self.finished = 0
-        self.tpots: list[float] = []
+        self.spans: list[Span] = []
 
     def kv(self, t: int, live: int, reserved: int, **fields: int) -> None:
         """Record a step's KV slots. `t` is when the step began; live counts its own tokens."""
@@ -50,7 +58,7 @@ class Recorder:
         """Record a finished request; counts are of the ids the engine really returned."""
         self.finished += 1
         if first is not None and last is not None and len(token_ids) > 1:
-            self.tpots.append((last - first) / 1e9 / (len(token_ids) - 1))
+            self.spans.append(Span(first, last, len(token_ids) - 1))
         self._writer.write(
             Request(
                 t=clock.now(), id=prompt.id, prompt_tokens=len(prompt.prompt_ids),

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from traces.job import Job, Prompt, Workload
 from traces.records import Phase
 from traces.writer import Writer
 from workers import torch_memory
-from workers.backend import Backend, Deadline, Recorder
+from workers.backend import Backend, Deadline, Recorder, Span
 
 WARMUP_REQUESTS, WARMUP_TOKENS = 2, 8
 READ_S = 3.0  # longer than the orchestrator waits for the sampler; then on, whatever it does
@@ -95,10 +96,10 @@ def warm_up(
         return None
     requests, tokens = PACE[device]
     trial = short(prompts[:requests], tokens, "pace")
-    recorder.tpots.clear()
+    recorder.spans.clear()
     begun = time.monotonic()
     backend.generate(trial)
-    return Pace(time.monotonic() - begun, trial, recorder.tpots, budget_s)
+    return Pace(time.monotonic() - begun, trial, recorder.spans, budget_s)
 
 
 def batch_size(backend: Backend, prompts: list[Prompt]) -> int:
@@ -125,18 +126,19 @@ class Pace:
 
     Steps that only decode are told from the rest, which is put down to the prompts: a short trial
     is mostly prompts. A prefix of the workload takes its prompts' time, and then as long as its
-    tokens at the trial's rate, or as its longest output at a step each. More requests at once only
-    raise the rate.
+    tokens at the trial's rate, or as its longest output at a step each. The rate is that of the
+    requests that ran at once: with a small pool they are not all of the trial. More at once only
+    raise it.
     """
 
     def __init__(
-        self, seconds: float, trial: list[Prompt], tpots: list[float], budget_s: float
+        self, seconds: float, trial: list[Prompt], spans: list[Span], budget_s: float
     ) -> None:
-        longest = max(prompt.output_tokens for prompt in trial)
-        self.step = min(tpots, default=seconds / longest)
-        self.in_flight = len(trial)
-        prefill = max(0.0, seconds - (longest - 1) * self.step)
-        self.prompt_token = prefill / sum(len(prompt.prompt_ids) for prompt in trial)
+        self.step = min((s.last - s.first) / 1e9 / s.steps for s in spans) if spans else seconds
+        self.in_flight = _overlapping(spans)
+        decode = sum(span.steps for span in spans) * self.step / self.in_flight
+        prompt_tokens = sum(len(prompt.prompt_ids) for prompt in trial)
+        self.prompt_token = max(0.0, seconds - decode) / prompt_tokens
         self.budget_s = budget_s
 
     def fitting(self, prompts: list[Prompt]) -> int:
@@ -153,6 +155,12 @@ class Pace:
 
     def __str__(self) -> str:
         return f"{self.step * 1000:.1f} ms a step of {self.in_flight} requests"
+
+
+def _overlapping(spans: list[Span]) -> int:
+    """Return how many requests decoded at once, at most; 1 where none did."""
+    edges = sorted([(span.first, 1) for span in spans] + [(span.last, -1) for span in spans])
+    return max(accumulate(by for _, by in edges), default=1)
 
 
 def run(

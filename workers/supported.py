@@ -65,7 +65,10 @@ def check_structure(config: dict[str, Any], path: Path) -> None:
     keys = [key for key in config if _says(key, STATES) and config[key]]
     if key := "model_type" if config.get("model_type") in RECURRENT else next(iter(keys), ""):
         raise Problem(f"{path}: {key}: layers with a state in place of a KV cache: {ADVICE}")
-    kinds = set(map(str, config.get("layer_types") or ()))
+    layers = config.get("layer_types") or []
+    if not isinstance(layers, list) or not all(isinstance(layer, str) for layer in layers):
+        raise Problem(f"{path}: layer_types is not a list of names: {ADVICE}")
+    kinds = set(layers)
     if len(kinds) > 1 or kinds - {"full_attention", "sliding_attention"}:
         raise Problem(
             f"{path}: layer_types {', '.join(sorted(kinds))}: engines keep these in several caches "
@@ -77,7 +80,7 @@ def check_window(config: dict[str, Any], path: Path, max_length: int) -> None:
     """Raise Problem where layers would drop tokens of a request of the maximum length."""
     for key in ("sliding_window", "attention_chunk_size"):
         window = config.get(key)
-        if isinstance(window, int) and 0 < window < max_length and _slides(config):
+        if type(window) is int and 0 < window < max_length and _slides(config):
             raise Problem(
                 f"{path}: {key} {window} is under max_length {max_length}: a longer request's old "
                 f"tokens are dropped: set max_length = {window} in the suite, or {ADVICE}"

@@ -24,7 +24,7 @@ from traces import clock
 from traces.records import Blocks, Facts, Kv
 from traces.writer import Writer
 
-SCAN_SHARE = 500  # a scan for cached blocks is O(pool): it may take this part of the time
+SCAN_SHARE = 1 / 500  # of the time that scans for cached blocks may take: they are O(pool)
 NOT_SCANNED = {"cached_slots": "between scans, which take at most 1/500 of the time"}
 
 recording = True
@@ -159,7 +159,7 @@ class _Recording:
             for block in pool.blocks
         )
         now = clock.now()
-        self._scan_due = now + SCAN_SHARE * (now - begun)
+        self._scan_due = now + round((now - begun) / SCAN_SHARE)
         return evictable
 
 

@@ -14,7 +14,7 @@ from orchestrator.stopping import in_order
 from orchestrator.store import Folder
 from report import pages, table
 from traces import duration
-from traces.errors import Problem
+from traces.errors import Broken, Problem
 
 RESULTS = Path("results")
 
@@ -64,8 +64,8 @@ def command(
             run = Run(chosen, folder, _estimating(progress, chosen, folder))
             try:
                 result = run.execute()
-            except Problem:
-                if not resume:
+            except Problem as problem:
+                if not resume and not isinstance(problem, Broken):
                     folder.discard()
                 raise
         pages.write(folder.path, result)

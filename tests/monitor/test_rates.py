@@ -1,12 +1,19 @@
 """At 1 kHz: short spikes are seen, what is not seen is admitted, and eight GPUs are no burden."""
 
+import os
 import time
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from monitor import watch
+from monitor.settings import Settings
 from tests.monitor.double import GIB, A, Sampling
 from traces.records import End, Gap, Sample
 
+MS = 1_000_000
 PERIOD, LENGTH = 50_000_000, 5_000_000
 
 
@@ -26,6 +33,33 @@ def test_every_spike_of_5_ms_is_seen_or_lies_in_a_gap(driver, tmp_path):
         begin, end = n * PERIOD, n * PERIOD + LENGTH
         assert any(start < end and stop > begin for start, stop in gaps), "neither seen nor a gap"
     assert len(seen) >= 20
+
+
+@pytest.mark.parametrize(("gpus", "at_least_ms"), [(1, 5010), (0, 1000)])
+def test_dear_readings_of_pss_are_rarer_beside_a_gpu(monkeypatch, gpus, at_least_ms):
+    """A reading of 10 ms may come every 5 s; without a GPU the ledger needs them all."""
+    now, read_at = [0], []
+
+    def host(tree, pss):
+        if pss:
+            read_at.append(now[0])
+            now[0] += 10 * MS
+
+    gpu: Any = SimpleNamespace(
+        uuid=A, baseline=None, used_now=lambda: (0, None), processes=lambda: ({}, None)
+    )
+    settings = Settings(path="", pss_interval_s=1.0, watching=os.getpid())
+    put: Any = SimpleNamespace(put=lambda record: None)
+    monkeypatch.setattr(watch, "clock", SimpleNamespace(now=lambda: now[0]))
+    monkeypatch.setattr(watch, "host", host)
+    watching = watch.Watch(settings, [gpu] * gpus, put, put)
+    (_, job), *_ = watching.periodic(0)
+    for tick in range(200):
+        now[0] = tick * 100 * MS
+        job()
+    waited = [(b - a) // MS for a, b in pairwise(read_at)]
+    assert len(waited) >= 3
+    assert all(at_least_ms <= wait < at_least_ms + 100 for wait in waited)
 
 
 def test_eight_gpus_are_read_at_every_tick(driver, tmp_path):

@@ -24,13 +24,16 @@ def of_device(sampling, uuid):
 
 def test_a_lost_gpu_is_null_with_the_reason_and_the_other_goes_on(driver, tmp_path):
     driver.write(GPU_A, GPU_B)
-    with Sampling(tmp_path, driver, interval_s=0.01) as sampling:
+    with Sampling(tmp_path, driver, interval_s=0.01, progress_interval_s=0.1) as sampling:
         sampling.until(lambda s: len(of_device(s, A)) > 5)
         driver.write(GPU_A, GPU_B, f"error nvmlDeviceGetMemoryInfo_v2 {A} {EVERY_CALL} 15")
         sampling.until(lambda s: any(sample.used is None for sample in of_device(s, A)))
         before = len(of_device(sampling, B))
         time.sleep(0.5)
+        shown = [sampling.wait("progress")["devices"] for _ in range(5)]
         sampling.stop()
+    assert shown[0][0]["used"] == GIB
+    assert shown[-1][0]["used"] is None, "what it had is not what it has"
     lost = [sample for sample in of_device(sampling, A) if sample.used is None]
     assert lost[0].why == dict.fromkeys(("used", "free", "reserved"), "the GPU is lost")
     assert len(lost) <= 3, "a lost GPU is one row a second, not one a tick"

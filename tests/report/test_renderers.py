@@ -102,8 +102,9 @@ def test_external_waste_is_told_of_those_whose_allocator_was_watched(result):
 
 def test_one_repeat_has_no_interval_and_says_so(result):
     found = summary.columns(result)
-    assert "--repeats 5" in words.once([msgspec.structs.replace(c, ok=1) for c in found])
-    assert words.once([msgspec.structs.replace(c, ok=2) for c in found]) == ""
+    assert "--repeats 5" in words.once([msgspec.structs.replace(c, repeats=1) for c in found])
+    assert words.once([msgspec.structs.replace(c, ok=1, repeats=5) for c in found]) == ""
+    assert words.once([]) == ""
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from tests.workers.plans import prompts
 from traces.errors import Problem
 from traces.job import Prompt
 from workers import backend, loop
-from workers.backend import Deadline
+from workers.backend import Deadline, Span
 from workers.hf_batched import DEFAULT_ROWS
 from workers.hf_batched import Worker as Batched
 from workers.hf_sequential import Worker as Sequential
@@ -27,12 +27,12 @@ def clock(monkeypatch):
 class Engine:
     """Takes `rows` requests at a time, and a second for each token of the longest.
 
-    Each prompt token takes `prompt_s` seconds before.
+    Each prompt token takes `prompt_s` seconds before. Of the rows, `at_once` have room in memory.
     """
 
-    def __init__(self, clock: Any, rows: int, prompt_s: float = 0.0) -> None:
-        self._clock, self._rows, self._prompt_s = clock, rows, prompt_s
-        self.recorder: Any = SimpleNamespace(arrive=0, finished=0, tpots=[])
+    def __init__(self, clock: Any, rows: int, prompt_s: float = 0.0, at_once: int = 1000) -> None:
+        self._clock, self._rows, self._prompt_s, self._at_once = clock, rows, prompt_s, at_once
+        self.recorder: Any = SimpleNamespace(arrive=0, finished=0, spans=[])
         self.batches: list[list[Prompt]] = []
 
     def batch_size(self, prompts: list[Prompt]) -> int:
@@ -40,16 +40,21 @@ class Engine:
 
     def generate(self, prompts: list[Prompt]) -> None:
         self.batches.append(prompts)
-        self._clock.s += max(prompt.output_tokens for prompt in prompts)
         self._clock.s += self._prompt_s * sum(len(prompt.prompt_ids) for prompt in prompts)
-        self.recorder.tpots += [1.0] * len(prompts)
+        for begin in range(0, len(prompts), self._at_once):
+            wave = prompts[begin : begin + self._at_once]
+            for prompt in wave:
+                first, steps = int((self._clock.s + 1) * 1e9), prompt.output_tokens - 1
+                if steps:
+                    self.recorder.spans.append(Span(first, first + steps * 10**9, steps))
+            self._clock.s += max(prompt.output_tokens for prompt in wave)
 
 
 def run(
-    clock: Any, rows: int, lengths: list[int], budget_s: float | None, prompt_s: float = 0.0
+    clock: Any, rows: int, lengths: list[int], budget_s: float | None, **engine_is: Any
 ) -> tuple[Engine, str]:
     """Run requests with these output lengths; return the engine and the reason."""
-    engine = Engine(clock, rows, prompt_s)
+    engine = Engine(clock, rows, **engine_is)
     requests = prompts([(4, length) for length in lengths])
     pace = loop.warm_up(engine, requests, engine.recorder, budget_s, "cpu")  # type: ignore[arg-type]
     engine.batches.clear()
@@ -110,6 +115,13 @@ def test_the_pace_does_not_take_the_prompts_time_for_the_steps(clock):
     assert [len(batch) for batch in engine.batches] == [20]
     engine, _ = run(clock, 20, [16] * 20, 80, prompt_s=1.0)
     assert [len(batch) for batch in engine.batches] == [15]
+
+
+def test_the_pace_is_that_of_the_requests_that_had_room(clock):
+    # The trial: 4 waves of 4 requests and 16 s. A wave of 32 tokens each takes 32 s.
+    engine, reason = run(clock, 40, [32] * 40, 100, at_once=4)
+    assert "of 4 requests" in reason
+    assert [len(batch) for batch in engine.batches] == [12]  # 3 waves, and prompts
 
 
 def test_no_row_is_a_clear_line_before_anything_is_generated(clock):

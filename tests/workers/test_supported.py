@@ -20,6 +20,7 @@ HARMLESS = [
     {"sliding_window": 4096, "layer_types": ["sliding_attention"] * 2},
     {"attention_chunk_size": None, "kv_lora_rank": None, "num_kv_shared_layers": 0},
     {"is_encoder_decoder": False},
+    {"sliding_window": True},  # no number of tokens
 ]
 REFUSED = [
     ({"sliding_window": 64}, "sliding_window 64 is under max_length 2048"),
@@ -28,6 +29,8 @@ REFUSED = [
     ({"attention_chunk_size": 512}, "attention_chunk_size 512"),
     ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types full_attention, slid"),
     ({"layer_types": ["linear_attention", "full_attention"]}, "layer_types"),
+    ({"layer_types": 5}, "layer_types is not a list of names"),
+    ({"layer_types": "full_attention"}, "layer_types is not a list of names"),
     ({"layer_types": ["chunked_attention"]}, "layer_types chunked_attention"),
     ({"kv_lora_rank": 512}, "kv_lora_rank 512"),
     ({"num_kv_shared_layers": 15}, "num_kv_shared_layers 15"),
