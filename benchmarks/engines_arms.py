@@ -39,7 +39,7 @@ class Counting(Recorder):
 
 def recording(config: dict[str, Any], channel: Channel) -> None:
     """A: vLLM with our scheduler's recording off; B: on."""
-    job, prompts = begin(config)
+    job, prompts = read_job(config["job"])
     trace = Path(job.folder, "engine.jsonl")
     with Writer(Path(job.folder, "worker.jsonl"), "benchmark") as writer:
         recorder = Counting(writer, job.record_kv)
@@ -64,7 +64,7 @@ def recording(config: dict[str, Any], channel: Channel) -> None:
 
 def plain(config: dict[str, Any], channel: Channel) -> None:
     """A: what anyone would write around generate(); B: our hf-sequential, recording."""
-    job, prompts = begin(config)
+    job, prompts = read_job(config["job"])
     with Writer(Path(job.folder, "worker.jsonl"), "benchmark") as writer:
         recorder = Counting(writer, job.record_kv)
         worker = hf_sequential.Worker(job, recorder)
@@ -92,9 +92,9 @@ def plain(config: dict[str, Any], channel: Channel) -> None:
         worker.close()
 
 
-def begin(config: dict[str, Any]) -> tuple[Job, list[Prompt]]:
-    """Return what is asked for, and its requests."""
-    job = msgspec.convert(config["job"], Job)
+def read_job(fields: dict[str, Any]) -> tuple[Job, list[Prompt]]:
+    """Return a job from its fields, and its requests."""
+    job = msgspec.convert(fields, Job)
     return job, msgspec.json.decode(Path(job.workload).read_bytes(), type=Workload).requests
 
 

@@ -56,7 +56,7 @@ def measure(
     for number, arm in enumerate(turns(repeats)):
         job = make_job(f"bench-{number:02d}", ready)
         runs.append(show(theirs(job, tokenizer) if arm == "a" else ours(job)))
-    return {"runs": runs, "facts": {"command": _argv(job, tokenizer)}}
+    return {"runs": runs, "facts": {"command": _shown(_argv(job, tokenizer))}}
 
 
 def ours(job: Job) -> Run:
@@ -134,6 +134,11 @@ def _argv(job: Job, tokenizer: str) -> list[str]:
         else:
             argv += [f"--{name}", str(value)]
     return argv
+
+
+def _shown(argv: list[str]) -> list[str]:
+    """The command without the paths of this machine."""
+    return [Path(each).name if each.startswith("/") else each for each in argv]
 
 
 def _tokenizer(job: Job) -> str:

@@ -6,7 +6,6 @@ is asked of it.
 
 import contextlib
 import json
-import math
 import os
 import random
 import signal
@@ -25,6 +24,7 @@ import msgspec
 from benchmarks import engines
 from benchmarks.sampler_tools import Optimum, Readings, Tool, ran_ns
 from orchestrator.supervise import tail
+from report import stats
 from tests.monitor.double import GIB, Sampling
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -169,10 +169,10 @@ def effect(
             speeds[tool.name if tool else ""] = done["steps"] / done["seconds"]
             say(f"{tool.name if tool else 'alone'}: {done['steps'] / done['seconds']:,.1f}/s")
         for tool in contestants:
-            ratios[tool.name].append(math.log(speeds[tool.name] / speeds[""]))
+            ratios[tool.name].append(speeds[tool.name] / speeds[""])
     return {
         "effect": [
-            {"tool": name, "window_s": window, **interval(logs)} for name, logs in ratios.items()
+            {"tool": name, "window_s": window, **interval(found)} for name, found in ratios.items()
         ],
         "cost": [_middle(rows) for rows in costs.values() if rows],
     }
@@ -191,18 +191,14 @@ def say(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
-def interval(logs: list[float]) -> dict[str, Any]:
+def interval(ratios: list[float]) -> dict[str, Any]:
     """Geometric mean of paired ratios, less one, with its 95 % t interval."""
-    from scipy import stats
-
-    n = len(logs)
-    if n < 2:
-        return {"n": n, "change": None, "low": None, "high": None}
-    mean = sum(logs) / n
-    error = math.sqrt(sum((x - mean) ** 2 for x in logs) / (n - 1) / n)
-    half = float(stats.t.ppf(0.975, n - 1)) * error
-    low, middle, high = (math.expm1(mean + d) for d in (-half, 0, half))
-    return {"n": n, "change": middle, "low": low, "high": high}
+    found = stats.summarize(ratios)
+    if found.low is None or found.high is None:
+        return {"n": found.n, "change": None, "low": None, "high": None}
+    return {
+        "n": found.n, "change": found.mean - 1, "low": found.low - 1, "high": found.high - 1
+    }  # fmt: skip
 
 
 def short_trace(path: Path) -> None:

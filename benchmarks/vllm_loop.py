@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engines_arms import Counting, begin, lasting, timed
+from benchmarks.engines_arms import Counting, lasting, read_job, timed
 from traces.job import Prompt
 from traces.writer import Writer
 from workers import vllm_engine
@@ -22,7 +22,7 @@ from workers import vllm_engine
 
 def main() -> None:
     """Obey until stdin ends."""
-    job, prompts = begin({"job": json.loads(Path(sys.argv[1]).read_text())})
+    job, prompts = read_job(json.loads(Path(sys.argv[1]).read_text()))
     with (
         os.fdopen(os.dup(1), "w") as answers,
         Writer(Path(job.folder, "worker.jsonl"), "benchmark") as writer,

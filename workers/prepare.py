@@ -30,7 +30,6 @@ def main(config: dict[str, Any], channel: Channel) -> None:
         folder = _folder(config, channel)
         path = folder / "config.json"
         described = _read(path)
-        supported.check_structure(described, path)
         described = supported.complete(described, folder)
         shape = describe(described, path)
         max_length = min(config["max_length"] or 2048, shape["max_position"])

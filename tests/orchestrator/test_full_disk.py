@@ -28,15 +28,15 @@ def disk(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("free", "workload", "says"),
+    ("free", "workload", "says", "begun"),
     [
-        (8 << 10, LONG, "cannot write the trace"),
-        (48 << 10, LONG, "cell.json: cannot be written (No space left on device): free some"),
-        (300 << 10, SHORT, "No space left on device: free some space"),
+        (8 << 10, LONG, "cannot write the trace", False),
+        (48 << 10, LONG, "cell.json: cannot be written (No space left on device): free some", True),
+        (300 << 10, SHORT, "No space left on device: free some space", True),
     ],
     ids=["sampler", "cell", "report"],
 )
-def test_full(bench, disk, free, workload, says):
+def test_full(bench, disk, free, workload, says, begun):
     bench.out = disk / "run"
     ballast = disk / "ballast"
     ballast.write_bytes(bytes(DISK - free))
@@ -49,7 +49,8 @@ def test_full(bench, disk, free, workload, says):
     assert bench.remains() == {}
 
     ballast.unlink()
-    again = bench.resume() if bench.out.exists() else bench.run(*arguments)  # no cell had begun
+    assert bench.out.exists() == begun
+    again = bench.resume() if begun else bench.run(*arguments)
     assert again.returncode == 0
     assert bench.result()["complete"]
 
