@@ -11,7 +11,9 @@ const LINE_COLORS = {
 function drawLedger() {
   plot("ledger", () => {
     const cells = page.data.cells.filter((cell) => cell.ledger);
-    const scale = unitOf(largest(cells.map((cell) => cell.ledger.total)));
+    const total = largest(cells.map((cell) => cell.ledger.total));
+    const scale = unitOf(total);
+    const farthest = (narrow() ? 1.35 : 1.13) * total; // room for what is written beside the longest bar
     const names = [...new Set(cells.flatMap((cell) => cell.ledger.lines.map((line) => line.name)))];
     const labels = cells.map((cell) => escaped(cell.label));
     const bar = (name, tint, sizes, notes, more) => ({
@@ -36,7 +38,8 @@ function drawLedger() {
         annotations: cells.map((cell, i) => ({
           x: cell.ledger.total / scale.size, y: i, xanchor: "left", xshift: 6, showarrow: false, text: bytesText(cell.ledger.total),
         })),
-        xaxis: axis({ title: { text: scale.unit }, range: [Math.min(0, 1.1 * least(cells)) / scale.size, ((narrow() ? 1.35 : 1.13) * largest(cells.map((cell) => cell.ledger.total))) / scale.size] }), yaxis: axis({ autorange: "reversed", type: "category" }),
+        xaxis: axis({ title: { text: scale.unit }, range: [Math.min(0, 1.1 * least(cells)) / scale.size, farthest / scale.size] }),
+        yaxis: axis({ autorange: "reversed", type: "category" }),
       },
     };
   });
