@@ -23,10 +23,11 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 @dataclass(frozen=True)
 class Option:
-    """One option: its type, the least it may be, or the values to choose from."""
+    """One option: its type, the least and the most it may be, or the values to choose from."""
 
     type: type
     least: float | None = None
+    most: float | None = None
     choices: tuple[Any, ...] = ()
 
     def check(self, name: str, value: Any, where: str) -> None:
@@ -37,6 +38,8 @@ class Option:
             raise Problem(f"{where}: {name} = {value!r} must be {_KINDS[self.type]}")
         if self.least is not None and value < self.least:
             raise Problem(f"{where}: {name} = {value!r} must be at least {self.least}")
+        if self.most is not None and value > self.most:
+            raise Problem(f"{where}: {name} = {value!r} must be at most {self.most}")
         if self.choices and value not in self.choices:
             raise Problem(
                 f"{where}: {name} = {value!r} is none of {', '.join(map(str, self.choices))}"
@@ -112,7 +115,7 @@ _ROWS = (
             "async_scheduling": Option(bool),
             "engine_process": Option(bool),
             "max_num_seqs": Option(int, least=1),
-            "gpu_memory_utilization": Option(float, least=0.01),
+            "gpu_memory_utilization": Option(float, least=0.01, most=1),
             "kv_cache_memory_bytes": Option(int, least=1 << 20),
         },
     ),

@@ -4,7 +4,6 @@ Nothing heavy is imported here, so `pagedbench --help` answers at once. Every `P
 one line on stderr and its exit code, here and nowhere else.
 """
 
-import errno
 import importlib
 import os
 import sys
@@ -12,9 +11,8 @@ from typing import Any
 
 import click
 
-from traces.errors import INTERRUPTED, USAGE, Problem
+from traces.errors import FULL, INTERRUPTED, USAGE, Problem
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 VERBS = {
     "run": "Run a suite and compare the backends.",
     "report": "Make the report of a results folder anew, from its traces.",
@@ -73,8 +71,11 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno in FULL:
+            click.echo(f"pagedbench: {error.strerror}: free some space and try again", err=True)
+        elif error.filename is not None:
+            click.echo(f"pagedbench: {error.filename}: {error.strerror}", err=True)
+        else:
             raise
-        click.echo(f"pagedbench: {error.strerror}: free some space and try again", err=True)
         code = USAGE
     sys.exit(code if isinstance(code, int) else 0)

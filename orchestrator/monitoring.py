@@ -12,10 +12,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+
+import psutil
 
 from orchestrator import supervise
 from orchestrator.sampler import Sampler
@@ -131,11 +133,21 @@ def _look(sampler: Sampler, show: Show) -> None:
 
 
 def _end(guest: "subprocess.Popen[bytes]") -> None:
-    guest.terminate()
+    """End the command and all that descends from it, which a script would leave behind."""
     try:
-        guest.wait(TERM_S)
-    except subprocess.TimeoutExpired:
-        guest.kill()
+        below = psutil.Process(guest.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        below = []
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in below:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        guest.send_signal(number)
+        _, below = psutil.wait_procs(below, TERM_S)
+        with suppress(subprocess.TimeoutExpired):
+            guest.wait(TERM_S)
+        if not below and guest.poll() is not None:
+            return
 
 
 def _account() -> dict[str, Any]:

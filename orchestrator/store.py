@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from traces.errors import Problem
+from traces.errors import FULL, Problem
 
 # What a run puts into its folder before its first cell.
 BEFORE_CELLS = (
@@ -85,9 +85,8 @@ class Folder:
             unfinished.replace(path)
         except OSError as error:
             unfinished.unlink(missing_ok=True)
-            raise Problem(
-                f"{path}: cannot be written ({error.strerror}): free some space"
-            ) from None
+            remedy = ": free some space" if error.errno in FULL else ""
+            raise Problem(f"{path}: cannot be written ({error.strerror}){remedy}") from None
 
     def point_latest(self) -> None:
         """Let `latest` beside this folder point at it, where links can be made."""

@@ -57,10 +57,15 @@ class Run:
                 return files
         return None
 
-    def cell(self, files: CellFiles, formula: int | None = None) -> result.Cell:
+    def cell(
+        self, files: CellFiles, formula: int | None = None, cores: int | None = None
+    ) -> result.Cell:
         """One cell's numbers. `formula` is what a slot's bytes should be by the model's shape."""
         asked = [int(request["output_tokens"]) for request in self.requests]
-        return cell(files.about, self.timeline(files), asked, formula)
+        made = cell(files.about, self.timeline(files), asked, formula, cores)
+        if bad := files.damage.bad + self.damage.bad:
+            made.suspect.append(f"{bad} lines of the traces could not be read")
+        return made
 
 
 def build(
@@ -74,7 +79,9 @@ def build(
     run = run or Run(folder)
     model = _typed(known["model"], result.Model)
     formula = bytes_per_slot(model, known["dtype"])
-    cells = sorted((run.cell(files, formula) for files in run.cells), key=_order(known["suite"]))
+    cores = (known["environment"].get("cpu") or {}).get("cores")
+    made = (run.cell(files, formula, cores) for files in run.cells)
+    cells = sorted(made, key=_order(known["suite"]))
     volatile = dict(known.get("volatile") or {})
     volatile["cells"] = {
         f"{files.about.get('label')}.r{files.about.get('repeat')}": _volatile(files)
@@ -95,7 +102,11 @@ def build(
 
 
 def cell(
-    about: dict[str, Any], timeline: Timeline, asked: list[int], formula: int | None = None
+    about: dict[str, Any],
+    timeline: Timeline,
+    asked: list[int],
+    formula: int | None = None,
+    cores: int | None = None,
 ) -> result.Cell:
     """One cell: what cell.json says of it, and what its timeline shows."""
     counted = len(timeline.requests) or None
@@ -121,7 +132,7 @@ def cell(
         device_after=certified(about, "after"),
         parity=_typed(about["parity"], result.Parity) if about.get("parity") else None,
         validity=checks(timeline, cache, memory, speed, wanted, formula),
-        suspect=_union(about.get("suspect") or [], doubts(timeline)),
+        suspect=_union(about.get("suspect") or [], doubts(timeline, cores)),
         engine={k: v for k, v in timeline.facts.items() if k not in NOT_SHOWN},
         rows=timing.rows(timeline),
     )

@@ -19,14 +19,15 @@ def phases(timeline: Timeline) -> list[result.Phase]:
     found = []
     for name in names:
         begin, end = timeline.window(name) or (0, 0)
+        device_end, host_end = at_end(device, end), at_end(host, end)
         found.append(
             result.Phase(
                 name=name,
                 seconds=(end - begin) / 1e9,
-                device_end=at_end(device, end),
-                device_peak=_whole(device.between(begin, end).peak()),
-                host_end=at_end(host, end),
-                host_peak=_whole(host.between(begin, end).peak()),
+                device_end=device_end,
+                device_peak=_peak(device.between(begin, end), device_end),
+                host_end=host_end,
+                host_peak=_peak(host.between(begin, end), host_end),
             )
         )
     return found
@@ -45,5 +46,7 @@ def at_end(series: Series, end: int) -> int | None:
     return int(near.v[abs(near.t - end).argmin()]) if len(near) else None
 
 
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
+def _peak(within: Series, end: int | None) -> int | None:
+    """The highest reading; that of the end counts, if it was taken a moment after it."""
+    known = [int(value) for value in (within.peak(), end) if value is not None]
+    return max(known, default=None)

@@ -24,7 +24,7 @@ from traces.records import (
 
 R = TypeVar("R", bound=Record)
 
-HOST = ("rss", "pss", "processes", "cpu_s", "host_used")
+HOST = ("rss", "pss", "processes", "cpu_s", "host_used", "load1")
 LOAD = ("gpu_util", "mem_util", "power_w", "sm_clock", "mem_clock", "temperature")
 
 

@@ -150,6 +150,8 @@ def notes(column: Column) -> list[str]:
         said.append(f"{label}: ran fewer requests: {column.truncated}")
     if diverged := divergence(column.parity):
         said.append(f"{label}: {diverged}")
+    if column.parity and column.parity.verdict == "fail":
+        said.append(f"{label}: not the model's tokens: {column.parity.note}")
     for check in column.failed_checks:
         both = f"{number(check.ours)} against {number(check.theirs)}"
         said.append(f"{label}: check failed: {check.name}: {both}")
@@ -196,7 +198,7 @@ def once(columns: list[Column]) -> str:
 
 def sentences(result: Result, columns: list[Column]) -> list[str]:
     """What a newcomer needs to read the table, said only where it is true of this run."""
-    said = [_same(result)]
+    said = [_same(result), *_fewer(result, columns)]
     if paged := [c for c in columns if c.layout == "paged" and c.values.get("pool_bytes")]:
         pools = " and ".join(f"of {c.label} ({size(c.values['pool_bytes'])})" for c in paged)
         said.append(
@@ -208,6 +210,18 @@ def sentences(result: Result, columns: list[Column]) -> list[str]:
         "the time of the run; the rest is reserved for later, past a request's end, or padding."
     )
     return said
+
+
+def _fewer(result: Result, columns: list[Column]) -> list[str]:
+    """Who did how much of the work, where not all did all of it."""
+    ran = {column.label: column.first.requests_run for column in columns if column.ok}
+    if all(number in (None, result.workload.requests) for number in ran.values()):
+        return []
+    each = ", ".join(f"{label} {count(number)}" for label, number in ran.items())
+    return [
+        f"Not everybody ran all of them: in the time budget fitted {each}, always the first ones. "
+        "Rates and shares can be compared, but they are of unequal loads; totals cannot."
+    ]
 
 
 def _same(result: Result) -> str:

@@ -11,5 +11,7 @@ def parse(text: str) -> float:
     """Return seconds. Raises Problem for anything that is not a positive number with a unit."""
     match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d+)?|\.\d+)\s*([a-z]+)\s*", text)
     if not match or match[2] not in _UNITS or float(match[1]) == 0:
-        raise Problem(f"duration {text!r}: write a number and a unit, as 1ms, 0.5s, 10m or 2h")
+        raise Problem(
+            f"duration {text!r}: write a number above zero and a unit, as 1ms, 0.5s, 10m or 2h"
+        )
     return float(match[1]) * _UNITS[match[2]]

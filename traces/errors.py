@@ -4,8 +4,12 @@ Every error that is the user's to see derives from `Problem`; the command line c
 and prints it. Anything else is a bug, and shows its traceback.
 """
 
+import errno
+
 OK, REGRESSION, USAGE, INCOMPARABLE, INVALID, INCONCLUSIVE = range(6)
 TIMEOUT, INTERRUPTED = 124, 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says when there is no room for more."""
 
 
 class Problem(Exception):  # noqa: N818  the user's problem, not ours

@@ -22,6 +22,9 @@ EXACT_REGRET = 1e-3
 # Regret of right engines, with room: at most 0.19 and 0.004 were seen with the bundled model,
 # planted bugs gave 0.56 and more. Other models get the same until somebody calibrates them.
 LOW_PRECISION_MAX, LOW_PRECISION_MEAN = 0.30, 0.006
+# Made-up prompts have near-ties where rounding costs more: 1.2 was seen once in 1,441 tokens of a
+# right engine. One in so many may pass the maximum; and a mean is taken over no fewer than that.
+RARE, ENOUGH = 500, 256
 
 
 def main(config: dict[str, Any], channel: Channel) -> None:
@@ -81,18 +84,23 @@ class Judge:
         same = [name for name in shared if outputs[name] == self._reference[name]]
         worst = max(regrets, default=0.0)
         mean = sum(regrets) / max(1, len(regrets))
-        right = (
-            worst <= EXACT_REGRET
-            if self._exact
-            else worst <= LOW_PRECISION_MAX and mean <= LOW_PRECISION_MEAN
-        )
+        note = f"{len(regrets)} tokens of {len(outputs)} requests, teacher-forced in float32"
+        if self._exact:
+            right = worst <= EXACT_REGRET
+        else:
+            above, may = sum(r > LOW_PRECISION_MAX for r in regrets), len(regrets) // RARE
+            right = above <= may and sum(regrets) / max(ENOUGH, len(regrets)) <= LOW_PRECISION_MEAN
+            note += (
+                f"; {above} above {LOW_PRECISION_MAX} where {may} may be; "
+                f"{mean:.2g} on average where {LOW_PRECISION_MEAN} may be"
+            )
         return {
             "verdict": "pass" if right and regrets else "fail" if regrets else "n/a",
             "method": "identical ids or ties in float32" if self._exact else "greedy regret",
             "reference": reference, "identical": len(same), "compared": len(shared),
             "first_divergence": self._divergence(outputs, shared),
             "max_regret": worst, "mean_regret": mean,
-            "note": f"{len(regrets)} tokens of {len(outputs)} requests, teacher-forced in float32",
+            "note": note,
         }  # fmt: skip
 
     def regret(self, name: str, ids: list[int]) -> tuple[list[float], list[float]]:

@@ -1,5 +1,6 @@
 """`pagedbench report`: make a results folder's numbers and pages anew, from its traces alone."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -7,6 +8,8 @@ from rich.console import Console
 
 from orchestrator.store import Folder
 from report import build, canonical, pages, perfetto, table, watched
+from report.load import sample_files
+from report.result import Cell
 from traces.errors import Problem
 
 
@@ -21,6 +24,7 @@ def command(folder: Path, timeline: bool) -> None:
     if (folder / watched.ABOUT).is_file():  # left by `pagedbench monitor`
         click.echo(watched.text(watched.write(folder)), nl=False)
         return
+    _check_traces(folder)
     run = build.Run(folder)
     result = build.build(folder, run=run)
     Folder(folder).write("result.json", canonical.dumps(result))
@@ -29,3 +33,24 @@ def command(folder: Path, timeline: bool) -> None:
         written.append(perfetto.write(folder, run))
     table.render(result, Console())
     click.echo(f"\nWritten: {', '.join(str(path) for path in written)}")
+
+
+def _check_traces(folder: Path) -> None:
+    """Refuse to make numbers anew from traces that are gone: those that there are would be lost."""
+    cells = Folder(folder).cells()
+    known = {f"{cell.label}.r{cell.repeat}" for cell in _stored(folder)}
+    for name in sorted(known - set(cells)):
+        raise Problem(f"{folder}: no traces of {name} any more: its result.json is left as it is")
+    for name, about in cells.items():
+        trace = folder / "cells" / str(about["folder"]) / "worker.jsonl"
+        if about["status"] == "ok" and not trace.is_file():
+            raise Problem(f"{trace}: gone: the numbers of {name} cannot be made anew")
+    if any(about["status"] == "ok" for about in cells.values()) and not sample_files(folder):
+        raise Problem(f"{folder}: samples.jsonl is gone: memory cannot be made anew")
+
+
+def _stored(folder: Path) -> list[Cell]:
+    """The cells of the result that is there, if there is one that can be read."""
+    with suppress(Problem):
+        return canonical.loads(folder / "result.json").cells
+    return []

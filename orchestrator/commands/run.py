@@ -20,11 +20,10 @@ RESULTS = Path("results")
 
 
 @click.command(name="run")
-@click.option(
-    "--suite", "name", default="seed", show_default=True, help="Suite name, or a .toml file."
-)
+@click.option("--suite", "name", help="Suite name, or a .toml file.  [default: seed]")
 @click.option("--model", help="smollm2-135m, shape:NAME, a model folder, or a Hub id.")
-@click.option("--backend", "only", multiple=True, help="Only these of the suite (repeatable).")
+@click.option("--backend", "only", multiple=True,
+              help="Only these: the suite's by label, others by name (repeatable).")  # fmt: skip
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
 @click.option("--dtype", type=click.Choice(["bfloat16", "float16", "float32"]))
 @click.option("--repeats", type=click.IntRange(1, 1000), help="Fresh processes per backend.")
@@ -38,21 +37,21 @@ RESULTS = Path("results")
 @click.option("--wait", default="", metavar="TIME", help="How long to wait for the machine.")
 @click.option("--quiet", is_flag=True, help="Print the comparison only.")
 def command(
-    name: str, only: tuple[str, ...], out: Path | None, results: Path, resume: Path | None,
+    name: str | None, only: tuple[str, ...], out: Path | None, results: Path, resume: Path | None,
     untested: bool, wait: str, quiet: bool, **changes: Any,
 ) -> int:  # fmt: skip
     """Run a suite and compare the backends."""
     wait_s = duration.parse(wait) if wait else 0.0
     changes = {key: value for key, value in changes.items() if value not in (None, False)}
     if resume:
-        if changes or only or out:
+        if changes or only or out or name:
             raise Problem(
                 "--resume goes on with a run as it was begun: leave the other options out"
             )
         folder = Folder.open(resume)
         chosen = _resumed(folder)
     else:
-        chosen = _changed(suite.load(name), only, changes)
+        chosen = _changed(suite.load(name or "seed"), only, changes)
     _check_installed(chosen, untested)
     models.resolve(chosen.model)
     gpus = () if chosen.device == "cpu" else None

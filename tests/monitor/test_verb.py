@@ -10,6 +10,7 @@ import sys
 import time
 from xml.etree import ElementTree
 
+import psutil
 import pytest
 from rich.console import Console
 
@@ -105,6 +106,16 @@ def test_the_trace_holds_what_was_there_before_and_after(monitor):
 
 def test_a_signal_that_killed_the_command_is_said_as_shells_do(monitor):
     assert monitor(command=("sh", "-c", "kill -9 $$")).end() == 128 + signal.SIGKILL
+
+
+def test_what_the_command_started_ends_with_it(monitor):
+    """A script's own children would else run on, and hold what they hold."""
+    code = (
+        "import subprocess, time; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True)"
+    )
+    seen = monitor("--duration", "1s", command=python(code + "; time.sleep(60)"))
+    assert seen.end() == 124
+    assert not psutil.pid_exists(int(seen.out))
 
 
 def test_json_gives_the_records_to_a_pipe_and_the_commands_output_elsewhere(monitor):

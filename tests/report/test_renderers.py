@@ -89,6 +89,18 @@ def test_what_each_backend_used_is_a_sentence_with_its_interval(result):
     assert words.used(failed, "device", None) == "did not run to its end (oom)."
 
 
+def test_unequal_amounts_of_work_are_said(result):
+    found = [c for c in summary.columns(result) if c.ok]
+    (ran,) = {c.first.requests_run for c in found}
+    all_of_it = msgspec.structs.replace(result.workload, requests=ran)
+    result = msgspec.structs.replace(result, workload=all_of_it)
+    assert not any("Not everybody" in said for said in words.sentences(result, found))
+    less = [msgspec.structs.replace(found[0].first, requests_run=1), *(c.first for c in found[1:])]
+    cut = [msgspec.structs.replace(c, first=f) for c, f in zip(found, less, strict=True)]
+    (said,) = (said for said in words.sentences(result, cut) if "Not everybody" in said)
+    assert f"{found[0].label} 1, " in said
+
+
 def test_external_waste_is_told_of_those_whose_allocator_was_watched(result):
     shares = [Share(value=0.434, how="measured"), Share(value=0.0, how="derived")]
     shares.append(Share(value=None, how="n/a"))

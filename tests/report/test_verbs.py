@@ -48,3 +48,51 @@ def test_diff_needs_traces_to_draw(folder, tmp_path):
     done = pagedbench("diff", REFERENCE, folder / "result.json", "--html", tmp_path / "x.html")
     assert done.returncode == 2
     assert "not a result folder" in done.stderr
+
+
+@pytest.mark.parametrize("gone", ["cells", "cells/vllm.r0/worker.jsonl", "samples.jsonl"])
+def test_numbers_whose_traces_are_gone_are_left_as_they_are(folder, gone):
+    path = folder / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    before = (folder / "result.json").read_bytes()
+    done = pagedbench("report", folder)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert (folder / "result.json").read_bytes() == before
+
+
+def test_lines_that_cannot_be_read_are_told(folder):
+    with (folder / "cells" / "vllm.r0" / "worker.jsonl").open("a") as trace:
+        trace.write('{"v":1,"k":"nonsense"\n{"v":1,"k":"request","t":"late"}\n')
+    assert pagedbench("report", folder).returncode == 0
+    cells = json.loads((folder / "result.json").read_text())["cells"]
+    suspect = {cell["label"]: cell["suspect"] for cell in cells}
+    assert suspect["vllm"] == ["2 lines of the traces could not be read"]
+    assert suspect["hf-static"] == []
+
+
+def test_a_file_that_cannot_be_opened_is_one_line(folder):
+    (folder / "result.json").unlink()
+    (folder / "result.json").mkdir()
+    done = pagedbench("report", folder)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "result.json" in done.stderr
+
+
+def test_other_work_on_the_processors_makes_a_run_doubtful(folder):
+    """The recorded run was quiet; here its host had three programs more."""
+    trace = folder / "samples.jsonl"
+    lines = [json.loads(line) for line in trace.read_text().splitlines()]
+    slowed = {}
+    for line in lines:
+        if line["k"] == "host" and line.get("cpu_s") is not None:
+            line["load1"] += 3
+            line["cpu_s"] *= 0.6
+            slowed[line["t"]] = line["load1"]
+    trace.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert slowed
+    assert pagedbench("report", folder).returncode == 0
+    for cell in json.loads((folder / "result.json").read_text())["cells"]:
+        assert any("other work on the processors" in doubt for doubt in cell["suspect"])
+    clean = json.loads((REFERENCE / "result.json").read_text())["cells"]
+    assert all(cell["suspect"] == [] for cell in clean)

@@ -27,7 +27,7 @@ def test_read(text, seconds):
      "1ms 2ms", "1.s", "9" * 13 + "h", "9" * 9999 + "s", "1\nms\n1ms", "٣"],
 )  # fmt: skip
 def test_refused_in_one_line(text):
-    with pytest.raises(Problem, match="write a number and a unit") as refused:
+    with pytest.raises(Problem, match="write a number above zero and a unit") as refused:
         duration.parse(text)
     assert "\n" not in str(refused.value)
 

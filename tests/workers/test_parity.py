@@ -84,6 +84,8 @@ class Taken:
 
     def blocks(self, *change: Any, **more: Any) -> None: ...
 
+    def memory(self, *state: Any) -> None: ...
+
 
 @pytest.fixture(scope="module")
 def padded(bundled) -> Any:
@@ -164,6 +166,27 @@ def test_the_right_output_passes(judge, outputs):
     assert verdict["verdict"] == "pass"
     assert verdict["max_regret"] < 0.2
     assert f"{len(TEXTS) * OUTPUT} tokens of {len(TEXTS)} requests" in verdict["note"]
+
+
+@pytest.mark.parametrize(
+    ("regrets", "verdict"),
+    [
+        ([1.2] + [0.0] * 1499, "pass"),  # one near-tie that rounding decided, of three allowed
+        ([1.2] * 4 + [0.0] * 1496, "fail"),
+        ([0.31] + [0.0] * 255, "fail"),  # too few tokens for any
+        ([0.0625] * 8 + [0.0] * 24, "pass"),  # a mean of 0.0156, over few
+        ([0.0625] * 160 + [0.0] * 864, "fail"),  # 0.0098, over many
+    ],
+)
+def test_regret_is_judged_by_how_many_tokens_there_are(monkeypatch, regrets, verdict):
+    judge = parity.Judge(None, {}, "bfloat16", {})
+    monkeypatch.setattr(judge, "regret", lambda name, ids: (regrets, regrets))
+    found = judge.verdict({"0000": [1]}, "")
+    assert found["verdict"] == verdict
+    assert (
+        f"{sum(r > 0.3 for r in regrets)} above 0.3 where {len(regrets) // 500} may be"
+        in found["note"]
+    )
 
 
 @pytest.mark.parametrize("bug", [no_mask, right_padding])
