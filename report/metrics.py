@@ -198,7 +198,7 @@ def show(value: float, unit: str) -> str:
         return f"{value * 100:.2f} %"
     if float(value).is_integer() and abs(value) < 1e9:
         return f"{int(value):,} {unit}"
-    return f"{value:.4g} {unit}" if abs(value) < 1e4 else f"{value:,.0f} {unit}"
+    return f"{value:.4g} {unit}" if abs(value) < 1e3 else f"{value:,.0f} {unit}"
 
 
 def _scaled(value: float, step: int, units: tuple[str, ...]) -> str:
