@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import sampler_table
+from benchmarks import engines_table, sampler_table
 from benchmarks.sampler_program import (
     Program,
     caught,
@@ -218,7 +218,7 @@ def main() -> None:
     tables = "\n".join(sampler_table.render(found) for found in figures)
     print(tables)
     if asked.docs:
-        sampler_table.fill(asked.docs, tables)
+        engines_table.fill(asked.docs, tables)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import msgspec
-
 from monitor.trace import template
 from report.sampled import sampled
 from traces import clock
 from traces.reader import read
-from traces.records import Device, Host, Load, Procs, Sample
-from traces.writer import HEAD, Writer
+from traces.records import Device, Host, Load, Procs, Record, Sample
+from traces.writer import Writer, encoded
 
 UUID = "GPU-00000000-0000-0000-0000-000000000000"
 MS = 1_000_000
@@ -30,7 +28,7 @@ SAMPLE = template(
 
 def slower(t: int, tick: int) -> bytes:
     """The records of other kinds that fall on this 10 ms tick."""
-    records: list[msgspec.Struct] = []
+    records: list[Record] = []
     if tick % 20 == 0:
         records.append(
             Load(t=t, uuid=UUID, gpu_util=87, mem_util=41, power_w=345.678, sm_clock=1980,
@@ -43,7 +41,7 @@ def slower(t: int, tick: int) -> bytes:
         )  # fmt: skip
     if tick % 100 == 0:
         records.append(Procs(t=t, uuid=UUID, pids={"4242": 70 << 30}, ours=70 << 30, foreign=[]))
-    return b"".join(HEAD + msgspec.json.encode(record)[1:] + b"\n" for record in records)
+    return b"".join(map(encoded, records))
 
 
 def write(path: Path, hours: float) -> int:

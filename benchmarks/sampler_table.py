@@ -1,9 +1,6 @@
-"""The sampler benchmark's figures as Markdown, and their place in docs/sampler.md."""
+"""The sampler benchmark's figures as Markdown."""
 
-from pathlib import Path
 from typing import Any
-
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def render(found: dict[str, Any]) -> str:
@@ -22,13 +19,6 @@ def render(found: dict[str, Any]) -> str:
         parts.append(_floors(found))
     parts += [make(found[key]) for key, make in MAKERS.items() if key in found]
     return "\n\n".join(parts) + "\n"
-
-
-def fill(page: Path, table: str) -> None:
-    """Replace what stands between the marks of a page."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{table}{END}{after}")
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

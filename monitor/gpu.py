@@ -11,9 +11,10 @@ from typing import Any
 from monitor.nvml import Device, Library, Reason, Then, throttle_names
 from monitor.reasons import of
 from monitor.ticks import NS
-from monitor.trace import Trace, line, template
+from monitor.trace import Trace, template
 from traces import clock
 from traces.records import Energy, Gap, Load, Sample
+from traces.writer import encoded
 
 FIRST_REST_NS, LONGEST_REST_NS = NS, 30 * NS
 NO_RESERVED = "NVML memory version 1: `used` holds the driver's reservation"
@@ -122,7 +123,7 @@ class Gpu:
             throttle=None if mask is None else throttle_names(mask),
             why=why or None,
         )
-        return line(self._load)
+        return encoded(self._load)
 
     def latest(self) -> dict[str, Any]:
         """Return the latest readings, for showing, and the highest since this was last asked."""

@@ -11,12 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from traces import clock
 from traces.errors import Problem
 from traces.records import Record
-from traces.writer import FLUSH_NS, HEAD, Writer
+from traces.writer import FLUSH_NS, Writer, encoded
 
 Make = Callable[[Any], bytes]
 
@@ -90,14 +88,9 @@ class Trace:
         return TraceLost(f"cannot write the trace {self._path}: {error.strerror or error}")
 
 
-def line(record: Record) -> bytes:
-    """Return a record as its line."""
-    return HEAD + msgspec.json.encode(record)[1:] + b"\n"
-
-
 def template(blank: Record, *numbers: str) -> bytes:
     """Return this record's line with %d in place of its time and of these (null) fields."""
-    text = line(blank).replace(b"%", b"%%")
+    text = encoded(blank).replace(b"%", b"%%")
     for name, value in (("t", b"0"), *((name, b"null") for name in numbers)):
         before = b'"%s":' % name.encode()
         assert text.count(before + value) == 1

@@ -14,7 +14,13 @@ from traces.records import FORMAT_VERSION, Header, Record
 
 FLUSH_NS = 100_000_000  # what `kill -9` may cost: 100 ms of records
 BUFFER_BYTES = 1 << 16
-HEAD = b'{"v":%d,' % FORMAT_VERSION
+_HEAD = b'{"v":%d,' % FORMAT_VERSION
+_encode = msgspec.json.Encoder().encode
+
+
+def encoded(record: Record) -> bytes:
+    """Return a record as its line."""
+    return _HEAD + _encode(record)[1:] + b"\n"
 
 
 class Writer:
@@ -29,7 +35,6 @@ class Writer:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self._waiting = bytearray()
         self._lock = threading.RLock()
-        self._encode = msgspec.json.Encoder().encode
         self._flushed = clock.now()
         t, wall = clock.paired()
         self.write(
@@ -48,7 +53,7 @@ class Writer:
 
     def write(self, record: Record) -> None:
         """Queue one record; write what is due."""
-        self.line(HEAD + self._encode(record)[1:] + b"\n", record.t)
+        self.line(encoded(record), record.t)
 
     def line(self, line: bytes, t: int) -> None:
         """Queue one record that is a line already, of time `t`: for whoever writes thousands."""

@@ -29,8 +29,7 @@ def main(config: dict[str, Any], channel: Channel) -> None:
     try:
         folder = _folder(config, channel)
         path = folder / "config.json"
-        described = _read(path)
-        described = supported.complete(described, folder)
+        described = supported.complete(_read(path), folder)
         shape = describe(described, path)
         max_length = min(config["max_length"] or 2048, shape["max_position"])
         supported.check_window(described, path, max_length)

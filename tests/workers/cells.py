@@ -17,7 +17,7 @@ import msgspec
 
 from traces.job import Job, Prompt, Workload
 from traces.reader import read
-from traces.records import Blocks, Facts, Kv, Phase, Request
+from traces.records import AnyRecord, Blocks, Facts, Kv, Phase, Request
 from workers.workloads import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +44,23 @@ class Ran:
     requests: dict[str, Request] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     seen: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(self, records: list[AnyRecord]) -> tuple[int, int]:
+        """Keep the facts, and what was recorded in the run phase; return when that was."""
+        edges = {r.edge: r.t for r in records if isinstance(r, Phase) and r.name == "run"}
+        begin, end = edges.get("begin", FOREVER), edges.get("end", FOREVER)
+        for record in records:
+            if isinstance(record, Facts):
+                self.facts |= record.values
+            elif not begin <= record.t <= end:
+                continue
+            elif isinstance(record, Kv):
+                self.kv.append(record)
+            elif isinstance(record, Blocks):
+                self.blocks.append(record)
+            elif isinstance(record, Request):
+                self.requests[record.id] = record
+        return begin, end
 
     @property
     def steps(self) -> list[Kv]:
@@ -149,19 +166,7 @@ def _read(folder: Path, code: int, log: str, prompts: list[Prompt]) -> Ran:
         if Path(folder, name).exists()
         for record in read(folder / name)
     ]
-    edges = {r.edge: r.t for r in records if isinstance(r, Phase) and r.name == "run"}
-    begin, end = edges.get("begin", FOREVER), edges.get("end", FOREVER)
-    for record in records:
-        if isinstance(record, Facts):
-            ran.facts |= record.values
-        if not begin <= record.t <= end:
-            continue
-        if isinstance(record, Kv):
-            ran.kv.append(record)
-        elif isinstance(record, Blocks):
-            ran.blocks.append(record)
-        elif isinstance(record, Request):
-            ran.requests[record.id] = record
+    begin, end = ran.take(records)
     seen = _lines(folder / "spy.jsonl")
     ran.seen = [line for line in seen if begin <= line["t"] <= end or line["kind"] == "pool"]
     return ran

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.cells import ROOT, Ran
+from tests.workers.cells import FOREVER, ROOT, Ran
 from traces.reader import Damage, read
-from traces.records import Blocks, Facts, Kv, Phase, Request
 
 REFERENCE = ROOT / "results" / "reference"
 CELLS = sorted(path.parent for path in REFERENCE.glob("*/cells/*/worker.jsonl"))
@@ -29,19 +28,9 @@ def ran(cell: Path) -> Ran:
     files = [cell / file for file in ("worker.jsonl", "engine.jsonl")]
     records = [record for file in files if file.exists() for record in read(file, damage)]
     assert (damage.bad, damage.torn) == (0, False)
-    edges = {r.edge: r.t for r in records if isinstance(r, Phase) and r.name == "run"}
     found = Ran(cell, 0, "", [], [])
-    for record in records:
-        if isinstance(record, Facts):
-            found.facts |= record.values
-        elif not edges["begin"] <= record.t <= edges["end"]:
-            continue
-        elif isinstance(record, Kv):
-            found.kv.append(record)
-        elif isinstance(record, Blocks):
-            found.blocks.append(record)
-        elif isinstance(record, Request):
-            found.requests[record.id] = record
+    begin, end = found.take(records)
+    assert begin <= end < FOREVER
     return found
 
 
