@@ -123,7 +123,7 @@ def gpus() -> list[dict[str, Any]]:
     try:
         devices = [] if library.reason else library.devices()[0]
         return [
-            {"name": d.name, "memory_total": d.total(), "driver": library.driver} for d in devices
+            {"name": d.name, "memory_total": d.total, "driver": library.driver} for d in devices
         ]
     finally:
         library.close()

@@ -7,23 +7,26 @@
 
 The first measures beside a decode-like loop on the GPU of this machine: CPU share of one core and
 ticks on time, 1 GiB spikes of 5 ms caught, and the effect on the loop's speed in short windows.
-Without a GPU only what needs none: the cost of waking up, our own overhead and eight GPUs, both
-above the driver's double (tests/monitor/fake_nvml.c). Bounded to 150 s; `--quick` takes some 70.
+Without a GPU only what needs none: the cost of waking up, and our own overhead above the driver's
+double (tests/monitor/fake_nvml.c), with eight GPUs and beside busy programs too. Bounded to 150 s;
+`--quick` takes some 70.
 
 With `--vllm` the measured program is vLLM with a full batch, and windows are 20 s: what each tool
 costs and what it costs vLLM, in interleaved rounds. It takes some 9 minutes.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
 import platform
 import shutil
-import signal
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,42 +41,50 @@ from benchmarks.sampler_program import (
     watched,
 )
 from benchmarks.sampler_tools import Tool, ran_ns, tools
+from monitor.compiled import load
+from monitor.gpu import Gpu
 from monitor.nvml import Library
-from monitor.sampler import prepare
+from monitor.ticker import Ticker
+from monitor.ticks import NS, Ticks
+from orchestrator import compiler
 from tests.monitor.double import GIB, Driver, Sampling, compile_driver
-
-
-def wakeups(seconds: float, work: Callable[[], Any] | None = None) -> float:
-    """Return the CPU share of waking up at 1 kHz and doing `work` then: the floor for anyone."""
-    begin, cpu = time.monotonic_ns(), time.process_time()
-    due, end = begin, begin + int(seconds * 1e9)
-    while due < end:
-        due += 1_000_000
-        left = due - time.monotonic_ns()
-        if left > 0:
-            time.sleep(left / 1e9)
-        if work:
-            work()
-    return (time.process_time() - cpu) / seconds
+from traces import clock
 
 
 def floors(seconds: float, gpu: bool) -> dict[str, float]:
-    """The least that 1 kHz can cost here, in a process like the sampler's."""
-    found = {"wake-up alone": wakeups(seconds)}
+    """The CPU share of waking up at 1 kHz, and of asking the driver then: the floor for anyone."""
+    found = {"wake-up alone": ticking([], seconds)}
     if gpu:
         library = Library()
-        found["wake-up and NVML memory"] = wakeups(seconds, library.devices()[0][0].memory.read)
+        device = Gpu(library.devices()[0][0], library)
+        found["wake-up and NVML memory"] = ticking([device], seconds)
         library.close()
     return found
 
 
-def simulated(gpus: int, interval_s: float, seconds: float) -> dict[str, Any]:
-    """Our cost above the driver's double, which answers at once: Python and the kernel alone."""
-    with tempfile.TemporaryDirectory() as name:
+def ticking(gpus: list[Gpu], seconds: float) -> float:
+    """The CPU share of nothing but the ticks, here."""
+    now = clock.now()
+    ticker = Ticker(load(compiler.ticker()["ticker"]), gpus, Ticks(0.001, now), seconds)
+    cpu = time.process_time()
+    ticker.run(now + int(seconds * NS))
+    return (time.process_time() - cpu) / seconds
+
+
+def simulated(
+    gpus: int, interval_s: float, seconds: float, everything: bool = False, busy: bool = False
+) -> dict[str, Any]:
+    """Our cost above the driver's double, which answers at once: our code and the kernel alone.
+
+    `everything` reads the load at every tick too; `busy` has a program spin on every core.
+    """
+    with tempfile.TemporaryDirectory() as name, spinning(os.cpu_count() or 1 if busy else 0):
         folder = Path(name)
         driver = Driver(compile_driver(folder / "driver"), folder)
         driver.write(*(f"gpu GPU-{n}{'0' * 35} DOUBLE {80 * GIB} {n} 0" for n in range(gpus)))
         settings = {"interval_s": interval_s, "watching": os.getpid(), "gpus": [*range(gpus)]}
+        if everything:
+            settings["slow_interval_s"] = interval_s
         with Sampling(folder, driver, **settings) as sampling:
             sampling.wait("ready")
             before, begin = ran_ns(sampling.process.pid), time.monotonic_ns()
@@ -86,10 +97,25 @@ def simulated(gpus: int, interval_s: float, seconds: float) -> dict[str, Any]:
     return {
         "gpus": gpus,
         "interval_ms": interval_s * 1000,
+        "everything": everything,
+        "busy": busy,
         "cpu_share": share,
         "on_time": done["ticks"] / ticks,
         "trace_bytes_per_s": size / (ticks * interval_s),
     }
+
+
+@contextlib.contextmanager
+def spinning(programs: int) -> Iterator[None]:
+    """Keep so many programs busy meanwhile."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    running = [subprocess.Popen(spin) for _ in range(programs)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
 
 
 def alone(quick: bool, rounds: int, window: float, limit: float) -> dict[str, Any]:
@@ -99,8 +125,12 @@ def alone(quick: bool, rounds: int, window: float, limit: float) -> dict[str, An
     contestants, found = opened()
     if shutil.which("cc"):
         span = 3 if quick else 4
-        found["simulated"] = [simulated(1, 0.001, span), simulated(8, 0.01, span)]
-    prepare_here()
+        found["simulated"] = [
+            simulated(1, 0.001, span),
+            simulated(1, 0.001, span, busy=True),
+            simulated(1, 0.01, span, everything=True),
+            simulated(8, 0.01, span),
+        ]
     found["floors_idle"] = floors(2, gpu)
     if not gpu:
         return found
@@ -155,13 +185,6 @@ def beside(
     ]
     program.wait()
     found["spikes"] = [caught(tool, program) for tool in contestants.values()]
-
-
-def prepare_here() -> None:
-    """Make this process as punctual as the sampler's."""
-    before = signal.getsignal(signal.SIGINT)
-    prepare()
-    signal.signal(signal.SIGINT, before)
 
 
 def importable(name: str) -> bool:

@@ -75,7 +75,10 @@ def _simulated(rows: list[dict[str, Any]]) -> str:
     head = ["simulated driver", "of one core", "ticks on time", "trace, GB a day"]
     return _table(head, [
         [
-            f"{row['gpus']} GPU at {row['interval_ms']:g} ms", _percent(row["cpu_share"]),
+            f"{row['gpus']} GPU at {row['interval_ms']:g} ms"
+            f"{', everything' * row.get('everything', False)}"
+            f"{', every core busy' * row.get('busy', False)}",
+            _percent(row["cpu_share"]),
             _percent(row["on_time"], 2), f"{row['trace_bytes_per_s'] * 86400 / 1e9:.2f}",
         ]
         for row in rows

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.nvml import Library
-from monitor.sampler import SLOW_READINGS
+from monitor.ticks import SLOW_READINGS
 from tests.monitor.double import Sampling
 from traces.records import Gap, Sample
 

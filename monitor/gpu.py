@@ -3,12 +3,17 @@
 A value that NVML refuses is null with the reason. What a device does not offer is asked once and
 then no more. A lost device is asked again after 1 s, 2 s, up to 30 s, NVML being opened anew
 before, so that it is picked up after a driver reset; each silence is one null sample.
+
+Memory and load are read by the ticker and become lines here (`memory_line`, `load_line`), in
+whatever thread writes the trace. `look_after` and `wire` run in the ticker's thread, while it does
+not tick.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from monitor.nvml import Device, Library, Reason, Then, throttle_names
+from monitor.compiled import CODE, NEVER, NOT_ASKED, TIME, WORD, Group, Row
+from monitor.nvml import LACKING, Device, Library, Numbers, Reason, Then, throttle_names
 from monitor.reasons import of
 from monitor.ticks import NS
 from monitor.trace import Trace, template
@@ -21,98 +26,113 @@ NO_RESERVED = "NVML memory version 1: `used` holds the driver's reservation"
 
 
 class Gpu:
-    """A device and what is known about it."""
+    """A device and what is known about it: `used` bytes at the latest reading that was taken."""
 
     def __init__(self, device: Device, library: Library) -> None:
         self.device = device
         self.uuid = device.uuid
         self.library = library
         library.watched.append(device)
+        self.used: int | None = None
+        self.baseline: int | None = None
+        self.ask_at = NEVER
         self._highest = 0
         self._load: Load | None = None
-        self.baseline: int | None = None
         self._rest = FIRST_REST_NS
-        self._rest_until = 0
         self._lost_since = 0
         self._lost_why = ""
         self._refused: dict[str, Reason] = {}
+
+    def use(self, memory: Group, load: Group) -> None:
+        """Have these groups of the ticker read the device."""
+        self._memory, self._loads = memory, load
+        self.wire()
+
+    def wire(self) -> None:
+        """Say what the ticker is to call: handles change when NVML is opened anew."""
+        calls = self.device.load
+        self._memory.count, self._loads.count = 1, len(calls)
+        self._memory.calls[0].fill(self.device.memory)
+        for slot, call in zip(self._loads.calls, calls.values(), strict=True):
+            slot.fill(call)
+        for name in list(self._refused):
+            self._ask_no_more(name)
         self._template = self._sample_template()
 
-    def sample(self, trace: Trace) -> None:
-        """Read the memory now and write it down; nothing while a lost device rests."""
-        if self._lost_since:
-            self._ask_again(trace)
-            return
-        memory = self.device.memory
-        code = memory.read()
-        if code:
-            trace.put(self._failed(code))
-            return
-        trace.note(self._sample_line, memory.raw())
+    def _ask_no_more(self, name: str) -> None:
+        if name in self.device.load:
+            self._loads.calls[list(self.device.load).index(name)].function = None
 
-    @property
-    def used(self) -> int | None:
-        """Bytes in use at the latest reading; None when that was refused."""
-        return None if self._lost_since else self.device.memory.info.used
-
-    def _sample_line(self, noted: tuple[int, bytes]) -> bytes:
-        t, raw = noted
-        now = self.device.memory.numbers(raw)
-        self._highest = max(self._highest, now.used)
-        if now.reserved is None:
-            return self._template % (t, now.used, now.free)
-        return self._template % (t, now.used, now.free, now.reserved)
+    def memory_line(self, row: Row) -> bytes:
+        """Return the line of a memory reading."""
+        if row[CODE]:
+            self.used = None
+            return encoded(self._silent(of(row[CODE]), row[TIME]))
+        numbers = [row[WORD + place] for place in self.device.places]
+        self.used = numbers[0]
+        self._highest = max(self._highest, numbers[0])
+        return self._template % (row[TIME], *numbers)
 
     def _sample_template(self) -> bytes:
+        names = ("used", "free", "reserved")[: len(self.device.places)]
         blank = Sample(t=0, uuid=self.uuid, used=None, free=None, reserved=None)
-        if self.device.memory.version == 2:
-            return template(blank, "used", "free", "reserved")
-        blank.why = {"reserved": NO_RESERVED}
-        return template(blank, "used", "free")
+        blank.why = None if "reserved" in names else {"reserved": NO_RESERVED}
+        return template(blank, *names)
 
-    def _ask_again(self, trace: Trace) -> None:
-        if clock.now() < self._rest_until:
+    def _silent(self, reason: Reason, t: int = 0) -> Sample:
+        why = dict.fromkeys(("used", "free", "reserved"), reason.text)
+        return Sample(t=t, uuid=self.uuid, used=None, free=None, reserved=None, why=why)
+
+    def look_after(self, trace: Trace, interval: int) -> None:
+        """See to a device whose memory cannot be read: ask again when it is time."""
+        if not self._memory.resting:
             return
-        code = self.device.memory.read()
-        if code and of(code).then is Then.REOPEN:
+        if not self._lost_since:
+            self._failed(of(self._memory.code), interval)
+        elif clock.now() >= self.ask_at:
+            self._ask_again(trace, interval)
+
+    def _ask_again(self, trace: Trace, interval: int) -> None:
+        _, reason = self._read()
+        if reason and reason.then is Then.REOPEN:
             self.library.reopen()
-            code = self.device.memory.read()
-        if code:
-            trace.put(self._failed(code))
+            _, reason = self._read()
+        if reason:
+            trace.put(self._silent(reason))
+            self._failed(reason, interval)
         else:
             trace.put(self._recovered())
-            self.sample(trace)
+            self._memory.resting = 0
 
-    def _failed(self, code: int) -> Sample:
-        reason = of(code)
+    def _failed(self, reason: Reason, interval: int) -> None:
         now = clock.now()
         self._lost_since = self._lost_since or now
         self._lost_why = reason.text
-        if reason.then is not Then.AGAIN:
-            self._rest_until = now + self._rest
+        if reason.then is Then.AGAIN:
+            self.ask_at = now + interval
+        else:
+            self.ask_at = now + self._rest
             self._rest = min(2 * self._rest, LONGEST_REST_NS)
-        why = dict.fromkeys(("used", "free", "reserved"), reason.text)
-        return Sample(t=0, uuid=self.uuid, used=None, free=None, reserved=None, why=why)
 
     def _recovered(self) -> Gap:
         span = clock.now() - self._lost_since
-        self._lost_since = self._rest_until = 0
+        self._lost_since = 0
+        self.ask_at = NEVER
         self._rest = FIRST_REST_NS
         self._refused.clear()
         return Gap(t=0, missed=0, span=span, cause=f"{self.uuid}: {self._lost_why}")
 
-    def load(self, trace: Trace) -> None:
-        """Read utilisation, power, clocks, temperature and throttle reasons; write them down."""
+    def load_line(self, row: Row) -> bytes:
+        """Return the line of utilisation, power, clocks, temperature and throttle reasons."""
         why: dict[str, str] = {}
-        got = [self._value(name, read, why) for name, read in self.device.load.items()]
-        trace.note(self._load_line, why, *got)
-
-    def _load_line(self, noted: tuple[Any, ...]) -> bytes:
-        t, why, util, power, sm_clock, mem_clock, temperature, mask = noted
+        util, power, sm_clock, mem_clock, temperature, mask = (
+            self._number(name, code, word, why)
+            for name, code, word in zip(self.device.load, row[CODE:WORD], row[WORD:], strict=True)
+        )
         if util is None:
             why["gpu_util"] = why["mem_util"] = why.pop("util")
         self._load = Load(
-            t=t,
+            t=row[TIME],
             uuid=self.uuid,
             gpu_util=None if util is None else util & 0xFFFFFFFF,
             mem_util=None if util is None else util >> 32,
@@ -125,6 +145,13 @@ class Gpu:
         )
         return encoded(self._load)
 
+    def _number(self, name: str, code: int, word: int, why: dict[str, str]) -> int | None:
+        if code == 0:
+            return word
+        reason = self._refused.get(name) or of(LACKING if code == NOT_ASKED else code)
+        self._refuse(name, reason, why)
+        return None
+
     def latest(self) -> dict[str, Any]:
         """Return the latest readings, for showing, and the highest since this was last asked."""
         load = self._load
@@ -133,10 +160,27 @@ class Gpu:
             "uuid": self.uuid,
             "used": self.used,
             "highest": highest or self.used,
-            "total": self.device.memory.info.total,
+            "total": self.device.total,
             "gpu_util": load and load.gpu_util,
             "power_w": load and load.power_w,
         }
+
+    def sample(self) -> Sample:
+        """Read the memory now, from any thread."""
+        numbers, reason = self._read()
+        if numbers is None or reason:
+            return self._silent(reason or of(LACKING))
+        why = {"reserved": NO_RESERVED} if numbers.reserved is None else None
+        return Sample(t=0, uuid=self.uuid, why=why, **numbers._asdict())
+
+    def used_now(self) -> tuple[int | None, str | None]:
+        """Read the bytes in use, from any thread: (bytes, None) or (None, why)."""
+        numbers, reason = self._read()
+        return numbers and numbers.used, reason and reason.text
+
+    def _read(self) -> tuple[Numbers | None, Reason | None]:
+        with self.library.lock:
+            return self.device.read()
 
     def energy(self, where: str) -> Energy:
         """Read the energy counter; slow."""
@@ -144,12 +188,6 @@ class Gpu:
         with self.library.lock:
             total = self._value("total_mj", self.device.energy, why)
         return Energy(t=0, uuid=self.uuid, total_mj=total, where=where, why=why or None)
-
-    def used_now(self) -> tuple[int | None, str | None]:
-        """Read the bytes in use, from any thread: (bytes, None) or (None, why)."""
-        with self.library.lock:
-            used, reason = self.device.used()
-        return used, reason and reason.text
 
     def processes(self) -> tuple[dict[int, int | None] | None, str | None]:
         """Read the process list: pid to bytes, or None and why."""
@@ -164,7 +202,11 @@ class Gpu:
         refused = self._refused.get(name)
         value, reason = (None, refused) if refused else call()
         if reason:
-            why[name] = reason.text
-            if reason.then is Then.NEVER:
-                self._refused[name] = reason
+            self._refuse(name, reason, why)
         return value
+
+    def _refuse(self, name: str, reason: Reason, why: dict[str, str]) -> None:
+        why[name] = reason.text
+        if reason.then is Then.NEVER:
+            self._refused[name] = reason
+            self._ask_no_more(name)

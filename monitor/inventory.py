@@ -46,7 +46,7 @@ def describe(gpu: Gpu, library: Library) -> Device:
         uuid=gpu.uuid,
         index=gpu.device.index,
         name=gpu.device.name,
-        memory_total=gpu.device.total(),
+        memory_total=gpu.device.total,
         driver=library.driver,
         meta=meta,
     )

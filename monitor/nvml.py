@@ -1,8 +1,7 @@
 """NVML: the only file that imports it. Opens the driver's library and asks its devices.
 
-The memory reading is the hot one (up to 1 kHz): the C function is called directly with a
-structure allocated once, which costs about a microsecond of Python. Everything else goes
-through nvidia-ml-py. No call raises for an NVML error: each answers (value, None) or
+Memory and load are read by the ticker, which is told the addresses of the C functions. All else
+goes through nvidia-ml-py. No call raises for an NVML error: each answers (value, None) or
 (None, reason).
 
 Memory is asked as version 2: version 1 counts the driver's own reservation as used (503 MB on
@@ -17,9 +16,10 @@ from typing import Any, NamedTuple
 
 import pynvml
 
+from monitor.compiled import Call
 from monitor.reasons import Reason, Then, of
 
-FUNCTION_NOT_FOUND = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
+LACKING = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
 
 THROTTLE = {
     0x001: "idle",
@@ -52,24 +52,6 @@ def ask(call: Callable[..., Any], *arguments: Any) -> tuple[Any, Reason | None]:
         return None, of(pynvml.NVML_ERROR_CORRUPTED_INFOROM)
 
 
-class Reading:
-    """One number NVML tells of a device: the C function called directly, its result reused.
-
-    A call gives (the number, None) or (None, reason). `names`: the function, and what it is called
-    in other drivers.
-    """
-
-    def __init__(self, names: tuple[str, ...], result: Any, *arguments: Any) -> None:
-        found = (ask(pynvml._nvmlGetFunctionPointer, name)[0] for name in names)
-        self._call = next((call for call in found if call), lambda *_: FUNCTION_NOT_FOUND)
-        self._result = result
-        self._arguments = (*arguments, ctypes.byref(result))
-
-    def __call__(self) -> tuple[Any, Reason | None]:
-        code = self._call(*self._arguments)
-        return (None, of(code)) if code else (self._result.value, None)
-
-
 class Numbers(NamedTuple):
     """A memory reading in bytes; `reserved` is None where `used` holds it."""
 
@@ -78,45 +60,12 @@ class Numbers(NamedTuple):
     reserved: int | None
 
 
-class Memory:
-    """One device's memory reading: `read` fills `info` and returns NVML's code, 0 when it is good.
-
-    `version` is 2, or 1 on drivers that do not know 2. `raw` copies the reading as it is, in a
-    tenth of the time that picking out its fields takes; `numbers` does so later.
-    """
-
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
-        self.version = 2
-        self.info: Any = pynvml.c_nvmlMemory_v2_t()
-        self.info.version = pynvml.nvmlMemory_v2
-        self._call, reason = ask(pynvml._nvmlGetFunctionPointer, "nvmlDeviceGetMemoryInfo_v2")
-        self._at = ctypes.byref(self.info)
-        if reason or self.read() in (
-            FUNCTION_NOT_FOUND,
-            pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
-        ):
-            self._use_version_1()
-
-    def _use_version_1(self) -> None:
-        self.version = 1
-        self.info = pynvml.c_nvmlMemory_t()
-        self._at = ctypes.byref(self.info)
-        self._call = pynvml._nvmlGetFunctionPointer("nvmlDeviceGetMemoryInfo")
-
-    def read(self) -> int:
-        """Read now, into `info`."""
-        code: int = self._call(self._handle, self._at)
-        return code
-
-    def raw(self) -> bytes:
-        """Return a copy of `info` as it is."""
-        return bytes(self.info)
-
-    def numbers(self, raw: bytes) -> Numbers:
-        """Return what such a copy says."""
-        info = type(self.info).from_buffer_copy(raw)
-        return Numbers(info.used, info.free, info.reserved if self.version == 2 else None)
+def call(names: tuple[str, ...], handle: Any, argument: int = -1, initial: int = 0) -> Call:
+    """Describe a call of a function, by the first of its names that this driver knows."""
+    known = (ask(pynvml._nvmlGetFunctionPointer, name)[0] for name in names)
+    function = next((found for found in known if found), None)
+    address = function and ctypes.cast(function, ctypes.c_void_p).value
+    return Call(address, ctypes.cast(handle, ctypes.c_void_p).value, argument, initial)
 
 
 class Device:
@@ -131,20 +80,35 @@ class Device:
         self.instances: list[Device] = []
 
     def attach(self, handle: Any) -> None:
-        """Use this handle from now on: handles do not survive a driver reset."""
+        """Use this handle from now on: handles do not survive a driver reset.
+
+        `memory` and `load` say how to read the device directly, `places` which words of a memory
+        reading are used, free and (version 2) reserved bytes.
+        """
         self.handle = handle
-        self.memory = Memory(handle)
-        self.load = {name: Reading(*told) for name, told in _load(handle).items()}
+        self._version = pynvml.nvmlMemory_v2
+        info, reason = self._info()
+        if reason in (of(LACKING), of(pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH)):
+            self._version = 0
+            info, _ = self._info()
+        self.total = info and int(info.total)
+        if self._version:
+            self.memory = call(("nvmlDeviceGetMemoryInfo_v2",), handle, initial=self._version)
+            self.places: tuple[int, ...] = (4, 3, 2)
+        else:
+            self.memory = call(("nvmlDeviceGetMemoryInfo",), handle)
+            self.places = (2, 1)
+        self.load = _load(handle)
 
-    def total(self) -> int | None:
-        """Return the device's memory in bytes."""
-        return int(self.memory.info.total) if self.memory.read() == 0 else None
+    def _info(self) -> tuple[Any, Reason | None]:
+        return ask(pynvml.nvmlDeviceGetMemoryInfo, self.handle, self._version)
 
-    def used(self) -> tuple[int | None, Reason | None]:
-        """Return the bytes in use now. For other threads than the ticks': `memory` is theirs."""
-        memory = Memory(self.handle)
-        code = memory.read()
-        return (None, of(code)) if code else (int(memory.info.used), None)
+    def read(self) -> tuple[Numbers | None, Reason | None]:
+        """Read the memory now."""
+        info, reason = self._info()
+        if reason:
+            return None, reason
+        return Numbers(info.used, info.free, info.reserved if self._version else None), None
 
     def facts(self) -> dict[str, Any]:
         """Return what else identifies the device or bounds its speed, as far as NVML knows."""
@@ -154,7 +118,7 @@ class Device:
             "pci": pci and _text(pci.busId),
             "power_limit_w": limit and limit / 1000,
             "parent": self.parent,
-            "memory_version": self.memory.version,
+            "memory_version": 2 if self._version else 1,
         }
         return {name: value for name, value in found.items() if value is not None}
 
@@ -225,25 +189,24 @@ class Library:
         return found, troubles
 
 
-def _load(handle: Any) -> dict[str, tuple[Any, ...]]:
-    """What a Load record holds: function, result, and arguments of each.
+def _load(handle: Any) -> dict[str, Call]:
+    """Say how to read what a Load record holds.
 
-    Percent of NVML's own window (1/6 to 1 s), the GPU's in the lower half of the number and its
+    Percent of NVML's own window (1/6 to 1 s), the GPU's in the lower half of the word and its
     memory's in the upper (nvmlUtilization_t is two unsigned ints); milliwatts, a 1 s average on
     Ampere and later; MHz; degrees Celsius; a mask of THROTTLE.
     """
-    number, clock, sensor = ctypes.c_uint, pynvml.NVML_CLOCK_SM, pynvml.NVML_TEMPERATURE_GPU
     reasons = (
         "nvmlDeviceGetCurrentClocksEventReasons",
         "nvmlDeviceGetCurrentClocksThrottleReasons",
     )
     return {
-        "util": (("nvmlDeviceGetUtilizationRates",), ctypes.c_ulonglong(), handle),
-        "power_w": (("nvmlDeviceGetPowerUsage",), number(), handle),
-        "sm_clock": (("nvmlDeviceGetClockInfo",), number(), handle, clock),
-        "mem_clock": (("nvmlDeviceGetClockInfo",), number(), handle, pynvml.NVML_CLOCK_MEM),
-        "temperature": (("nvmlDeviceGetTemperature",), number(), handle, sensor),
-        "throttle": (reasons, ctypes.c_ulonglong(), handle),
+        "util": call(("nvmlDeviceGetUtilizationRates",), handle),
+        "power_w": call(("nvmlDeviceGetPowerUsage",), handle),
+        "sm_clock": call(("nvmlDeviceGetClockInfo",), handle, pynvml.NVML_CLOCK_SM),
+        "mem_clock": call(("nvmlDeviceGetClockInfo",), handle, pynvml.NVML_CLOCK_MEM),
+        "temperature": call(("nvmlDeviceGetTemperature",), handle, pynvml.NVML_TEMPERATURE_GPU),
+        "throttle": call(reasons, handle),
     }
 
 
@@ -264,4 +227,4 @@ def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-__all__ = ["Device", "Library", "Memory", "Reason", "Then", "ask", "throttle_names"]
+__all__ = ["LACKING", "Device", "Library", "Numbers", "Reason", "Then", "ask", "throttle_names"]

@@ -9,59 +9,45 @@ says `ready` with the devices it watches (none is fine, `reason` says why), then
     state  {}                             answers `state`: used bytes and processes per device
     stop   {}                             last readings, End record, answers `done`, returns
 
-Two threads: the main one keeps the ticks (device memory, load), the slow lane does all that takes
-milliseconds. Without a GPU there is one thread, and the ticks are the process tree's. It promises
-no reading between ticks: a spike shorter than an interval may pass unseen.
+Three threads: the ticker reads the devices (memory, load), the slow lane does all that takes
+milliseconds, the main one hears orders and writes. Without a GPU there is the main one, and the
+ticks are the process tree's. It promises no reading between ticks: a spike shorter than an interval
+may pass unseen.
 """
 
-import ctypes
-import gc
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from monitor.compiled import load
 from monitor.inventory import describe, find
 from monitor.lane import Lane
 from monitor.nvml import Library
 from monitor.settings import Settings, read
-from monitor.ticks import NS, Every, Ticks
+from monitor.ticker import Ticker
+from monitor.ticks import NS, Ticks
 from monitor.trace import Trace
 from monitor.watch import Watch, host_interval
 from traces import clock
 from traces.control import Channel, Message
-from traces.records import End, Gap
+from traces.errors import Problem
+from traces.records import End
 
-CHORES_NS = 5_000_000
-LONGEST_WAIT_NS = 50_000_000
+BEGINNING_NS = 5_000_000  # what starting the threads may take
 LAST_READINGS_S = 3.0
-SLOW_READINGS = "the readings took too long"
 HURRY_S = 0.5
-PR_SET_TIMERSLACK = 29
-SLACK_NS = 1000
 
 
 def main(config: dict[str, Any], channel: Channel) -> None:
     """Sample until told to stop, or until the orchestrator is gone."""
     settings = read(config)
-    prepare()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the orchestrator's to handle
     Sampler(settings, channel).run()
 
 
-def prepare() -> None:
-    """Make the ticks punctual: 1 us of timer slack, prompt thread switches, no collections.
-
-    SIGTERM ends the run in order; Ctrl-C is the orchestrator's to handle.
-    """
-    ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0)
-    sys.setswitchinterval(0.0001)
-    gc.freeze()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 class Sampler:
-    """The main thread: ticks and orders."""
+    """The main thread: orders, and writing in time."""
 
     def __init__(self, settings: Settings, channel: Channel) -> None:
         self.settings = settings
@@ -71,29 +57,35 @@ class Sampler:
         )
         self.library = Library()
         self.gpus, self.reason = find(self.library, settings)
+        if self.gpus:
+            if not settings.ticker:
+                raise Problem(f"a GPU cannot be watched: {settings.no_ticker}")
+            self.compiled = load(settings.ticker)
         self.watch = Watch(settings, self.gpus, self.trace, channel)
         self.ending = False
-        self.overran = False
 
     def run(self) -> None:
         """From ready to done."""
         signal.signal(signal.SIGTERM, self._terminate)
         self._introduce()
         self.cpu_before = time.process_time()
-        start = clock.now()
-        alone = host_interval(self.settings, with_gpu=False)
-        self.ticks = Ticks(self.settings.interval_s if self.gpus else alone, start)
-        self.slow = Every(self.settings.slow_interval_s, start)
+        settings, start = self.settings, clock.now() + BEGINNING_NS
+        alone = host_interval(settings, with_gpu=False)
+        self.ticks = Ticks(settings.interval_s if self.gpus else alone, start)
         self.lane = Lane(self.watch.periodic(start))
+        self.ticker: Ticker | None = None
         if self.gpus:
+            self.ticker = Ticker(self.compiled, self.gpus, self.ticks, settings.slow_interval_s)
+            self.ticker.start(self.trace)
             self.lane.start()
-        chores = start
         while not self.ending:
-            self._tick()
-            if clock.now() >= chores:
-                self._chores()
-                chores = clock.now() + CHORES_NS
-            self._wait()
+            due = self._chores()
+            order = self.channel.receive(max(due - clock.now(), 1) / NS)
+            while order:
+                self._obey(order)
+                order = self.channel.receive()
+            if self.channel.lost.is_set():
+                self.ending = True
         self._finish()
 
     def _introduce(self) -> None:
@@ -107,47 +99,20 @@ class Sampler:
         ]  # fmt: skip
         self.channel.send("ready", devices=rows, reason=self.reason)
 
-    def _tick(self) -> None:
-        """Take what is read at every tick. Kept short: it runs up to 1000 times a second."""
+    def _chores(self) -> int:
+        """Do what is due; returns when there is more to do."""
         now = clock.now()
-        before = self.ticks.due
-        missed = self.ticks.arrive(now)
-        if missed:
-            self._missed(missed, now - before)
-        for gpu in self.gpus:
-            gpu.sample(self.trace)
-
-    def _missed(self, missed: int, span: int) -> None:
-        cause = SLOW_READINGS if self.overran else "not scheduled"
-        self.trace.put(Gap(t=0, missed=missed, span=span, cause=cause))
-
-    def _chores(self) -> None:
-        """Do what need not be done at every tick."""
-        now = clock.now()
-        if self.slow.come(now):
-            for gpu in self.gpus:
-                gpu.load(self.trace)
-        if not self.gpus:
-            self.lane.run_due(now)
         self.lane.check()
-        self.trace.flush_due(now)
-        while order := self.channel.receive():
-            self._obey(order)
-        self.ending = self.ending or self.channel.lost.is_set()
-
-    def _wait(self) -> None:
-        """Sleep until the next tick; if that is long, wake for orders and, at times, chores."""
-        left = self.ticks.due - clock.now()
-        self.overran = left <= 0
-        while left > CHORES_NS and not self.ending:
-            order = self.channel.receive(min(left, LONGEST_WAIT_NS) / NS)
-            if order:
-                self._obey(order)
-            left = self.ticks.due - clock.now()
-            if left > CHORES_NS:
-                self._chores()
-        if left > 0 and not self.ending:
-            time.sleep(left / NS)
+        if self.ticker:
+            self.ticker.check()
+            return self.trace.flush_due(now)
+        if now >= self.ticks.due:
+            gap = self.ticks.begin(now)
+            if gap:
+                self.trace.put(gap)
+        self.lane.run_due(now)
+        self.ticks.ended = clock.now()
+        return min(self.trace.flush_due(now), self.ticks.due)
 
     def _obey(self, order: Message) -> None:
         kind = order["kind"]
@@ -170,10 +135,14 @@ class Sampler:
 
     def _finish(self) -> None:
         lost = self.channel.lost.is_set()
-        ended = self.lane.stop(HURRY_S if lost else LAST_READINGS_S)
+        within_s = HURRY_S if lost else LAST_READINGS_S
+        ended = self.lane.stop(within_s)
+        if self.ticker:
+            ended = self.ticker.stop(within_s) and ended
         if ended and not lost:
             self.lane.check()
             self.watch.last()
+        self.trace.flush()
         account = self._account()
         self.trace.put(account)
         self.trace.close()

@@ -14,6 +14,8 @@ SLOWEST_S = 3600.0
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds between readings of each kind, which devices to watch, and whom to follow.
 
+    `ticker` is where monitor/ticker.c lies compiled; without it `no_ticker` says why, and a GPU
+    cannot be watched.
     `pss_interval_s` 0 means at phase ends only; None chooses 1 s without a GPU (PSS is what the
     ledger closes against there) and 5 s with one. `gpus` names devices by index or UUID and wins
     over `cuda_visible_devices`, which is the environment's unless given. `marker` names an
@@ -22,6 +24,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     path: str
+    ticker: str | None = None
+    no_ticker: str = "monitor/ticker.c is not compiled"
     interval_s: float = 0.01
     slow_interval_s: float = 0.2
     procs_interval_s: float = 1.0

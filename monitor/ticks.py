@@ -4,7 +4,12 @@ Deadlines are start + n x interval, so lateness never adds up. A tick is on time
 before the next one is due; the others are missed, and are never made up for by a burst.
 """
 
+from traces.records import Gap
+
 NS = 1_000_000_000
+SLOW_READINGS = "the readings took too long"
+SLOW_DISK = "the trace could not be written fast enough"
+NOT_SCHEDULED = "not scheduled"
 
 
 class Lateness:
@@ -45,31 +50,42 @@ class Lateness:
 
 
 class Ticks:
-    """A schedule and its account: `due`, ticks `done` and `missed`, and their lateness."""
+    """A schedule and its account: `due`, ticks `done` and `missed`, and their lateness.
+
+    `ended` is when the latest tick's readings were done: it tells why the next one is late.
+    """
 
     def __init__(self, interval_s: float, start: int) -> None:
         self.interval = max(1, round(interval_s * NS))
         self.due = start
+        self.ended = start
         self.done = 0
         self.missed = 0
         self.lateness = Lateness()
         self._first: int | None = None
         self._last = start
 
-    def arrive(self, now: int) -> int:
-        """Count the tick that begins now; returns how many before it were missed."""
-        late = now - self.due
+    def begin(self, now: int, full: bool = False) -> Gap | None:
+        """Count the tick that begins now; returns the gap before it, if any ticks were missed.
+
+        `full` says that they were left out as nobody took the readings.
+        """
+        due = self.due
+        late = now - due
         self.lateness.add(late)
         self.done += 1
         self._last = now
         self.due += self.interval
         if late < self.interval and self._first is not None:
-            return 0
+            return None
         self._first = now if self._first is None else self._first
         missed = late // self.interval
         self.due += missed * self.interval
         self.missed += missed
-        return missed
+        if not missed:
+            return None
+        slow = SLOW_READINGS if self.ended >= due else NOT_SCHEDULED
+        return Gap(t=now, missed=missed, span=late, cause=SLOW_DISK if full else slow)
 
     def rate_hz(self) -> float:
         """Return the achieved rate between the first tick and the last."""

@@ -1,9 +1,8 @@
-"""The sampler's trace file, shared by its two threads: every record is stamped as it is given.
+"""The sampler's trace file, shared by its threads: every record is stamped as it is given.
 
-Stamping under the lock keeps the file in time order, whichever thread is slow. Samples are only
-noted by the tick and become lines by the dozen, in front of the next record or when it is time to
-flush: made one by one, a thousand times a second on a core that was asleep, they cost several times
-as much.
+Stamping under the lock keeps the file in time order, whichever thread is slow. `source` is what
+the ticker has read meanwhile: its lines are taken in front of the next record, or when it is time
+to flush, and the time that comes with them is that record's.
 """
 
 import threading
@@ -16,7 +15,7 @@ from traces.errors import Problem
 from traces.records import Record
 from traces.writer import FLUSH_NS, Writer, encoded
 
-Make = Callable[[Any], bytes]
+Source = Callable[[], tuple[int, bytes]]
 
 
 class TraceLost(Problem):
@@ -33,31 +32,24 @@ class Trace:
             self._writer = Writer(path, "monitor", meta)
         except OSError as error:
             raise self._lost(error) from error
-        self._noted: list[tuple[Make, tuple[Any, ...]]] = []
+        self.source: Source = lambda: (clock.now(), b"")
         self._flushed = clock.now()
 
     def put(self, record: Record) -> None:
         """Stamp and write one record."""
         with self._lock:
-            record.t = clock.now()
             try:
-                self._write_noted()
+                record.t = self._catch_up()
                 self._writer.write(record)
             except OSError as error:
                 raise self._lost(error) from error
 
-    def note(self, make: Make, *values: Any) -> None:
-        """Stamp values; `make` turns (time, *values) into a line, later: the hot path."""
-        with self._lock:
-            self._noted.append((make, (clock.now(), *values)))
-
-    def _write_noted(self) -> None:
-        """Write down what was noted; the lock is held."""
-        if self._noted:
-            lines = b"".join([make(values) for make, values in self._noted])
-            latest = self._noted[-1][1][0]
-            self._noted.clear()
-            self._writer.line(lines, latest)
+    def _catch_up(self) -> int:
+        """Write what the source has, and return the time; the lock is held."""
+        t, lines = self.source()
+        if lines:
+            self._writer.line(lines, t)
+        return t
 
     def flush_due(self, now: int) -> int:
         """Flush if 100 ms have passed; returns when the next flush is due."""
@@ -70,7 +62,7 @@ class Trace:
         """Hand everything to the kernel."""
         with self._lock:
             try:
-                self._write_noted()
+                self._catch_up()
                 self._writer.flush()
             except OSError as error:
                 raise self._lost(error) from error
@@ -79,7 +71,7 @@ class Trace:
         """Flush and close."""
         with self._lock:
             try:
-                self._write_noted()
+                self._catch_up()
                 self._writer.close()
             except OSError as error:
                 raise self._lost(error) from error

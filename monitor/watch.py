@@ -129,7 +129,7 @@ class Watch:
     def last(self) -> None:
         """Take the last readings: memory, processes, energy, the tree."""
         for gpu in self._gpus:
-            gpu.sample(self._trace)
+            self._trace.put(gpu.sample())
             self._trace.put(gpu.energy("stop"))
         self.processes()
         self.host()

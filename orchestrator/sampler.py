@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from orchestrator import environment
+from orchestrator import compiler, environment
 from orchestrator.supervise import Child
 from traces.errors import Broken, Problem
 
@@ -18,7 +18,7 @@ class Sampler:
         """Start it and wait until it is ready. `settings` are those of monitor/settings.py."""
         self.trace = trace
         self._told = ""
-        config = {"path": str(trace), "interval_s": interval_s, **settings}
+        config = {"path": str(trace), "interval_s": interval_s, **compiler.ticker(), **settings}
         self._child = Child(
             "sampler", "monitor.sampler:main", config, log, environment.for_worker()
         )

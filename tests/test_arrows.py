@@ -36,6 +36,7 @@ ONLY_IN = {
 STARTS = {
     "orchestrator/supervise.py",
     "orchestrator/environment.py",  # asks git which commit this is
+    "orchestrator/compiler.py",  # the C compiler
 }
 LOADS_BY_NAME = {
     "traces/control.py",  # a child's target

@@ -15,6 +15,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, Self
 
+from orchestrator import compiler
 from traces.reader import read
 from traces.records import AnyRecord, Record
 
@@ -75,7 +76,7 @@ class Sampling:
         self.log = folder / "sampler.log"
         self.ours, theirs = Pipe()
         environment = {**os.environ, **(driver.environment if driver else {})}
-        fields = json.dumps({"path": str(self.path), **config})
+        fields = json.dumps({"path": str(self.path), **compiler.ticker(), **config})
         self.process = subprocess.Popen(
             [sys.executable, "-c", CHILD, str(theirs.fileno()), fields, str(self.log)],
             cwd=ROOT,

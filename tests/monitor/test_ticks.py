@@ -11,14 +11,16 @@ MS = 1_000_000
 def test_lateness_does_not_add_up():
     ticks = Ticks(0.001, 0)
     for n in range(100):
-        assert ticks.arrive(n * MS + 300_000) == 0
+        assert ticks.begin(n * MS + 300_000) is None
     assert ticks.due == 100 * MS
 
 
 def test_a_late_tick_counts_those_it_swallowed_and_keeps_the_grid():
     ticks = Ticks(0.001, 0)
-    ticks.arrive(0)
-    assert ticks.arrive(4 * MS + 200_000) == 3
+    ticks.begin(0)
+    gap = ticks.begin(4 * MS + 200_000)
+    assert gap
+    assert (gap.missed, gap.span) == (3, 3 * MS + 200_000)
     assert (ticks.done, ticks.missed, ticks.due) == (2, 3, 5 * MS)
 
 
@@ -27,7 +29,7 @@ def test_done_and_missed_are_all_the_ticks_there_were(waits):
     ticks, now = Ticks(0.001, 0), 0
     for wait in waits:
         now = max(now + wait, ticks.due)
-        ticks.arrive(now)
+        ticks.begin(now)
     assert ticks.done + ticks.missed == now // MS + 1
     assert now < ticks.due <= now + MS
 
@@ -35,7 +37,7 @@ def test_done_and_missed_are_all_the_ticks_there_were(waits):
 def test_rate_is_that_of_the_ticks_that_came():
     ticks = Ticks(0.01, 0)
     for n in (0, 1, 2, 4, 5, 6, 8, 9, 10):
-        ticks.arrive(n * 10 * MS)
+        ticks.begin(n * 10 * MS)
     assert ticks.rate_hz() == 80.0
 
 

@@ -1,0 +1,72 @@
+"""ticker.c as Python sees it: its structures, its functions, its rows."""
+
+import ctypes
+from struct import Struct
+from typing import NamedTuple
+
+from traces.errors import Problem
+
+CALLS = 6
+STOPPED, REACHED, FAILED = range(3)
+NOT_ASKED = -1
+NEVER = 1 << 62
+
+ROW = Struct(f"qqii{CALLS}i{CALLS}Q")
+Row = tuple[int, ...]
+"""Begin of the tick, time of the reading, group, full; then the calls' codes and their words."""
+BEGIN, TIME, GROUP, FULL, CODE, WORD = 0, 1, 2, 3, 4, 4 + CALLS
+
+
+class Call(NamedTuple):
+    """A function of the driver's library, called directly: addresses, and what it is given."""
+
+    function: int | None
+    device: int | None
+    argument: int = -1
+    initial: int = 0
+
+
+class Slot(ctypes.Structure):
+    """A `Call` of ticker.c."""
+
+    _fields_ = (
+        ("function", ctypes.c_void_p),
+        ("device", ctypes.c_void_p),
+        ("argument", ctypes.c_int32),
+        ("initial", ctypes.c_uint32),
+    )
+
+    def fill(self, call: Call) -> None:
+        """Make it this call."""
+        self.function, self.device, self.argument, self.initial = call
+
+
+class Group(ctypes.Structure):
+    """A `Group` of ticker.c: what is read together, and how often."""
+
+    _fields_ = (
+        ("calls", Slot * CALLS),
+        ("count", ctypes.c_int32),
+        ("vital", ctypes.c_int32),
+        ("resting", ctypes.c_int32),
+        ("code", ctypes.c_int32),
+        ("interval", ctypes.c_int64),
+        ("due", ctypes.c_int64),
+    )
+
+
+def load(path: str) -> ctypes.CDLL:
+    """Load the compiled file. Raises Problem."""
+    try:
+        library = ctypes.CDLL(path)
+    except OSError as error:
+        raise Problem(f"cannot load {path} ({error}); remove it, it is made anew") from None
+    ticker, number, time = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
+    library.ticker_new.argtypes = (ctypes.POINTER(Group), number, time, time, number)
+    library.ticker_new.restype = ticker
+    library.ticker_run.argtypes = (ticker, time)
+    library.ticker_hurry.restype = None
+    library.ticker_stop.argtypes = (ticker,)
+    library.ticker_stop.restype = None
+    library.ticker_take.argtypes = (ticker, ctypes.c_void_p, ctypes.c_void_p)
+    return library
