@@ -10,6 +10,7 @@ not tick.
 """
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from monitor.compiled import CODE, NEVER, NOT_ASKED, TIME, WORD, Group, Row
@@ -57,6 +58,9 @@ class Gpu:
             slot.fill(call)
         for name in list(self._refused):
             self._ask_no_more(name)
+        self._numbers: Callable[[Row], tuple[int, ...]] = itemgetter(
+            TIME, *(WORD + place for place in self.device.places)
+        )
         self._template = self._sample_template()
 
     def _ask_no_more(self, name: str) -> None:
@@ -68,10 +72,11 @@ class Gpu:
         if row[CODE]:
             self.used = None
             return encoded(self._silent(of(row[CODE]), row[TIME]))
-        numbers = [row[WORD + place] for place in self.device.places]
-        self.used = numbers[0]
-        self._highest = max(self._highest, numbers[0])
-        return self._template % (row[TIME], *numbers)
+        numbers = self._numbers(row)
+        self.used = used = numbers[1]
+        if used > self._highest:
+            self._highest = used
+        return self._template % numbers
 
     def _sample_template(self) -> bytes:
         names = ("used", "free", "reserved")[: len(self.device.places)]

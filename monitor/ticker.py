@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from ctypes import CDLL, byref, c_int64, c_void_p, string_at
 
-from monitor.compiled import BEGIN, FULL, GROUP, NEVER, ROW, STOPPED, TIME, Group, Row
+from monitor.compiled import CODE, NEVER, ROW, STOPPED, Group, Row
 from monitor.gpu import Gpu
 from monitor.ticks import NS, Ticks
 from monitor.trace import Trace
@@ -75,16 +75,19 @@ class Ticker:
         rows, t = c_void_p(), c_int64()
         kept = self._library.ticker_take(self._ticker, byref(rows), byref(t))
         lines = []
+        ticks, begun, makers = self._ticks, self._begun, self._makers
         for row in ROW.iter_unpack(string_at(rows, kept * ROW.size)):
-            if row[BEGIN] != self._begun:
-                self._begun = row[BEGIN]
-                gap = self._ticks.begin(row[BEGIN], bool(row[FULL]))
+            begin, stamp, group, full = row[:CODE]
+            if begin != begun:
+                begun = begin
+                gap = ticks.begin(begin, full)
                 if gap:
-                    gap.t = row[TIME]
+                    gap.t = stamp
                     lines.append(encoded(gap))
-            self._ticks.ended = row[TIME]
-            if row[GROUP] >= 0:
-                lines.append(self._makers[row[GROUP]](row))
+            ticks.ended = stamp
+            if group >= 0:
+                lines.append(makers[group](row))
+        self._begun = begun
         return t.value, b"".join(lines)
 
     def _watch(self, trace: Trace) -> None:

@@ -15,33 +15,30 @@ NOT_SCHEDULED = "not scheduled"
 class Lateness:
     """Distribution of how late ticks came, in bounded memory: exact below 128 us, then to 2 %.
 
-    `add` only notes the number, since it runs within a tick; they are counted by the thousand.
+    `new` takes nanoseconds; they are counted by the thousand.
     """
 
     def __init__(self) -> None:
+        self.new: list[int] = []
         self._counts: dict[int, int] = {}
-        self._n = 0
-        self._new: list[int] = []
+        self._counted = 0
 
-    def add(self, late_ns: int) -> None:
-        """Note one tick."""
-        self._new.append(late_ns)
-        if len(self._new) >= 1000:
-            self._count()
-
-    def _count(self) -> None:
-        for late_ns in self._new:
+    def count(self) -> int:
+        """Count what is new; returns how many there are in all."""
+        counts = self._counts
+        for late_ns in self.new:
             us = late_ns // 1000
-            shift = max(0, us.bit_length() - 7)
-            key = us >> shift << shift
-            self._counts[key] = self._counts.get(key, 0) + 1
-        self._n += len(self._new)
-        self._new.clear()
+            if us > 127:
+                shift = us.bit_length() - 7
+                us = us >> shift << shift
+            counts[us] = counts.get(us, 0) + 1
+        self._counted += len(self.new)
+        self.new.clear()
+        return self._counted
 
     def quantile(self, share: float) -> int | None:
         """Return the ns of lateness that `share` of the ticks did not exceed; None without any."""
-        self._count()
-        left = share * self._n
+        left = share * self.count()
         for us in sorted(self._counts):
             left -= self._counts[us]
             if left <= 0:
@@ -50,7 +47,7 @@ class Lateness:
 
 
 class Ticks:
-    """A schedule and its account: `due`, ticks `done` and `missed`, and their lateness.
+    """A schedule and its account: the next tick's `due` time, ticks `done` and `missed`.
 
     `ended` is when the latest tick's readings were done: it tells why the next one is late.
     """
@@ -59,33 +56,41 @@ class Ticks:
         self.interval = max(1, round(interval_s * NS))
         self.due = start
         self.ended = start
-        self.done = 0
         self.missed = 0
         self.lateness = Lateness()
         self._first: int | None = None
-        self._last = start
+        self._last = 0
+
+    @property
+    def done(self) -> int:
+        """Ticks that came."""
+        return self.lateness.count()
 
     def begin(self, now: int, full: bool = False) -> Gap | None:
         """Count the tick that begins now; returns the gap before it, if any ticks were missed.
 
-        `full` says that they were left out as nobody took the readings.
+        `full` says that they were left out as nobody took the readings. Short: up to 1000 times a
+        second.
         """
-        due = self.due
-        late = now - due
-        self.lateness.add(late)
-        self.done += 1
+        late = now - self.due
+        new = self.lateness.new
+        new.append(late)
         self._last = now
+        if self._first is None:
+            self._first = now
         self.due += self.interval
-        if late < self.interval and self._first is not None:
-            return None
-        self._first = now if self._first is None else self._first
+        if late >= self.interval:
+            return self._missed(late, full)
+        if len(new) > 999:
+            self.lateness.count()
+        return None
+
+    def _missed(self, late: int, full: bool) -> Gap:
         missed = late // self.interval
+        slow = SLOW_READINGS if self.ended >= self.due - self.interval else NOT_SCHEDULED
         self.due += missed * self.interval
         self.missed += missed
-        if not missed:
-            return None
-        slow = SLOW_READINGS if self.ended >= due else NOT_SCHEDULED
-        return Gap(t=now, missed=missed, span=late, cause=SLOW_DISK if full else slow)
+        return Gap(t=0, missed=missed, span=late, cause=SLOW_DISK if full else slow)
 
     def rate_hz(self) -> float:
         """Return the achieved rate between the first tick and the last."""

@@ -11,10 +11,11 @@ per GiB, under the process's own memory lock), so it is a call of its own.
 """
 
 import os
+from contextlib import suppress
 from typing import NamedTuple
 
 from monitor import proc
-from monitor.proc import Stat
+from monitor.proc import Process, Stat
 
 
 class Use(NamedTuple):
@@ -33,9 +34,11 @@ class Tree:
     def __init__(self, root: int, marker: str | None = None) -> None:
         self.root = root
         self._marker = _entry(root, marker) if marker else None
+        self._members: dict[int, Process] = {}
         first = proc.stat(root)
         self._began = first.started if first else None
-        self._members: dict[int, int] = {root: first.started} if first else {}
+        if first:
+            self._join(first)
         self._strangers: set[int] = set()
         self._newest = -1
         self._own_session = os.getsid(0)
@@ -51,10 +54,9 @@ class Tree:
         if newest != self._newest or newest < 0:
             self._newest = newest
             self._search()
-        known = self._members.items()
-        there = [s for pid, born in known if (s := proc.stat(pid)) and s.started == born]
-        stats = [s for s in there if s.alive]
-        self._members = {s.pid: s.started for s in stats}
+        stats = [s for member in self._members.values() if (s := member.stat()) and s.alive]
+        if len(stats) < len(self._members):
+            self._members = {s.pid: self._members[s.pid] for s in stats}
         if not stats:
             return None
         return Use(
@@ -78,16 +80,27 @@ class Tree:
             return
         present = proc.pids()
         self._strangers &= present  # so that a pid given out again is looked at again
-        fresh = present - self._strangers - self._members.keys()
+        fresh = present - self._strangers - self._members.keys() - {self.root}
         unknown = [s for pid in fresh if (s := proc.stat(pid))]
         young = [s for s in unknown if s.started >= self._began]
-        found = [s for s in young if s.session == self.root or self._is_marked(s)]
+        ours = {s.pid for s in young if s.session == self.root or self._is_marked(s)}
+        kin: set[int] = set(self._members)
         while True:  # then their children, and theirs
-            self._members.update((s.pid, s.started) for s in found)
-            found = [s for s in young if s.parent in self._members and s.pid not in self._members]
-            if not found:
+            kin |= ours
+            ours = {s.pid for s in young if s.parent in kin} - kin
+            if not ours:
                 break
+        for s in young:
+            if s.pid in kin:
+                self._join(s)
         self._strangers |= fresh - self._members.keys()
+
+    def _join(self, s: Stat) -> None:
+        with suppress(OSError):
+            member = Process(s.pid)
+            now = member.stat()
+            if now and now.started == s.started:  # not already another with its pid
+                self._members[s.pid] = member
 
     def _is_marked(self, s: Stat) -> bool:
         """Say whether it was started with the root's marker, the sampler's own session aside."""

@@ -45,7 +45,7 @@ def test_rate_is_that_of_the_ticks_that_came():
 def test_quantiles_are_within_two_percent_below_the_exact_ones(lates, share):
     lateness = Lateness()
     for late in lates:
-        lateness.add(late)
+        lateness.new.append(late)
     exact = sorted(lates)[max(0, -int(-share * len(lates) // 1) - 1)]
     found = lateness.quantile(share)
     assert found is not None
