@@ -219,7 +219,10 @@ class Optimum(Tool):
 def tools() -> dict[str, Tool]:
     """Return the contestants by their short names."""
     everything = {"slow_interval_s": 0.01, "procs_interval_s": 1.0}
+    others = ("slow_interval_s", "procs_interval_s", "host_interval_s", "pss_interval_s")
+    alone = dict.fromkeys(others, 3600.0)
     return {
+        "ours_memory": Ours("pagedbench, 1 kHz memory alone", interval_s=0.001, **alone),
         "ours_1khz": Ours("pagedbench, 1 kHz memory", interval_s=0.001),
         "ours_100hz": Ours("pagedbench, 100 Hz everything", interval_s=0.01, **everything),
         "smi": Smi(),

@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 from traces.errors import Problem
 
-CALLS = 6
+CALLS, NUMBERS = 6, 3
 STOPPED, REACHED, FAILED = range(3)
-NOT_ASKED = -1
+NOT_ASKED = MISSED = -1
 NEVER = 1 << 62
 
-ROW = Struct(f"qqii{CALLS}i{CALLS}Q")
+ROW = Struct(f"qqiii{CALLS}i4x{CALLS}Q")
 Row = tuple[int, ...]
-"""Begin of the tick, time of the reading, group, full; then the calls' codes and their words."""
-BEGIN, TIME, GROUP, FULL, CODE, WORD = 0, 1, 2, 3, 4, 4 + CALLS
+"""Time, lateness, group, cause, offset; then the calls' codes and their words."""
+TIME, LATE, GROUP, CAUSE, OFFSET, CODE, WORD = 0, 1, 2, 3, 4, 5, 5 + CALLS
 
 
 class Call(NamedTuple):
@@ -42,7 +42,7 @@ class Slot(ctypes.Structure):
 
 
 class Group(ctypes.Structure):
-    """A `Group` of ticker.c: what is read together, and how often."""
+    """A `Group` of ticker.c: what is read together, how often, and the line of a vital one."""
 
     _fields_ = (
         ("calls", Slot * CALLS),
@@ -52,6 +52,32 @@ class Group(ctypes.Structure):
         ("code", ctypes.c_int32),
         ("interval", ctypes.c_int64),
         ("due", ctypes.c_int64),
+        ("pieces", ctypes.c_char_p * (NUMBERS + 2)),
+        ("places", ctypes.c_int32 * NUMBERS),
+        ("numbers", ctypes.c_int32),
+        ("latest", ctypes.c_uint64),
+        ("highest", ctypes.c_uint64),
+    )
+
+    def write(self, line: bytes, places: tuple[int, ...]) -> None:
+        """Have its readings written so: %d stands for the time, then for the words at `places`."""
+        self.numbers = len(places)
+        self.places[: len(places)] = places
+        for n, piece in enumerate(line.split(b"%d")):
+            self.pieces[n] = piece.replace(b"%%", b"%")
+
+
+class Kept(ctypes.Structure):
+    """A `Kept` of ticker.c: what was read and is not written yet."""
+
+    _fields_ = (
+        ("text", ctypes.c_void_p),
+        ("rows", ctypes.c_void_p),
+        ("lates", ctypes.POINTER(ctypes.c_int64)),
+        ("n_text", ctypes.c_int32),
+        ("n_rows", ctypes.c_int32),
+        ("n_ticks", ctypes.c_int32),
+        ("t", ctypes.c_int64),
     )
 
 
@@ -68,5 +94,6 @@ def load(path: str) -> ctypes.CDLL:
     library.ticker_hurry.restype = None
     library.ticker_stop.argtypes = (ticker,)
     library.ticker_stop.restype = None
-    library.ticker_take.argtypes = (ticker, ctypes.c_void_p, ctypes.c_void_p)
+    library.ticker_take.argtypes = (ticker,)
+    library.ticker_take.restype = ctypes.POINTER(Kept)
     return library

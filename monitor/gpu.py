@@ -4,13 +4,12 @@ A value that NVML refuses is null with the reason. What a device does not offer 
 then no more. A lost device is asked again after 1 s, 2 s, up to 30 s, NVML being opened anew
 before, so that it is picked up after a driver reset; each silence is one null sample.
 
-Memory and load are read by the ticker and become lines here (`memory_line`, `load_line`), in
-whatever thread writes the trace. `look_after` and `wire` run in the ticker's thread, while it does
-not tick.
+Memory and load are read by the ticker. What it does not write itself becomes lines here
+(`silent_line`, `load_line`), in whatever thread writes the trace. `look_after` and `wire` run in
+the ticker's thread, while it does not tick.
 """
 
 from collections.abc import Callable
-from operator import itemgetter
 from typing import Any
 
 from monitor.compiled import CODE, NEVER, NOT_ASKED, TIME, WORD, Group, Row
@@ -27,17 +26,15 @@ NO_RESERVED = "NVML memory version 1: `used` holds the driver's reservation"
 
 
 class Gpu:
-    """A device and what is known about it: `used` bytes at the latest reading that was taken."""
+    """A device and what is known about it."""
 
     def __init__(self, device: Device, library: Library) -> None:
         self.device = device
         self.uuid = device.uuid
         self.library = library
         library.watched.append(device)
-        self.used: int | None = None
         self.baseline: int | None = None
         self.ask_at = NEVER
-        self._highest = 0
         self._load: Load | None = None
         self._rest = FIRST_REST_NS
         self._lost_since = 0
@@ -47,6 +44,7 @@ class Gpu:
     def use(self, memory: Group, load: Group) -> None:
         """Have these groups of the ticker read the device."""
         self._memory, self._loads = memory, load
+        memory.code = NOT_ASKED
         self.wire()
 
     def wire(self) -> None:
@@ -54,29 +52,25 @@ class Gpu:
         calls = self.device.load
         self._memory.count, self._loads.count = 1, len(calls)
         self._memory.calls[0].fill(self.device.memory)
+        self._memory.write(self._sample_template(), self.device.places)
         for slot, call in zip(self._loads.calls, calls.values(), strict=True):
             slot.fill(call)
         for name in list(self._refused):
             self._ask_no_more(name)
-        self._numbers: Callable[[Row], tuple[int, ...]] = itemgetter(
-            TIME, *(WORD + place for place in self.device.places)
-        )
-        self._template = self._sample_template()
 
     def _ask_no_more(self, name: str) -> None:
         if name in self.device.load:
             self._loads.calls[list(self.device.load).index(name)].function = None
 
-    def memory_line(self, row: Row) -> bytes:
-        """Return the line of a memory reading."""
-        if row[CODE]:
-            self.used = None
-            return encoded(self._silent(of(row[CODE]), row[TIME]))
-        numbers = self._numbers(row)
-        self.used = used = numbers[1]
-        if used > self._highest:
-            self._highest = used
-        return self._template % numbers
+    @property
+    def used(self) -> int | None:
+        """Bytes in use at the latest reading; None when that failed."""
+        memory = self._memory
+        return None if memory.code else int(memory.latest)
+
+    def silent_line(self, row: Row) -> bytes:
+        """Return the line of a memory reading that failed."""
+        return encoded(self._silent(of(row[CODE]), row[TIME]))
 
     def _sample_template(self) -> bytes:
         names = ("used", "free", "reserved")[: len(self.device.places)]
@@ -160,11 +154,12 @@ class Gpu:
     def latest(self) -> dict[str, Any]:
         """Return the latest readings, for showing, and the highest since this was last asked."""
         load = self._load
-        highest, self._highest = self._highest, 0
+        used, highest = self.used, int(self._memory.highest)
+        self._memory.highest = 0
         return {
             "uuid": self.uuid,
-            "used": self.used,
-            "highest": highest or self.used,
+            "used": used,
+            "highest": highest or used,
             "total": self.device.total,
             "gpu_util": load and load.gpu_util,
             "power_w": load and load.power_w,

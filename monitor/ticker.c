@@ -1,11 +1,12 @@
 /* The ticks: call the driver's functions on a schedule and keep what they say until it is taken.
  *
- * It knows nothing of NVML: monitor/ticker.py says what to call and makes records of the rows. It
- * is C because a tick of Python costs more than the reading itself: some 30 us of a core whose
- * caches another program has filled since the last one, a thousand times a second.
+ * It knows nothing of NVML: monitor/ticker.py says what to call and what to write. It is C because
+ * a tick of Python costs more than the reading itself: some 30 us of a core whose caches another
+ * program has filled since the last one, a thousand times a second. For the same reason the line of
+ * a plain reading is written here; what is rare goes to Python as a row.
  *
- * One thread is in ticker_run, any other may be in the rest. Rows are stamped and kept under the
- * lock that ticker_take stamps under, so whatever is stamped by it comes after the rows it took.
+ * One thread is in ticker_run, any other may be in the rest. Everything is stamped and kept under
+ * the lock that ticker_take stamps under, so whatever is stamped by it comes after what it took.
  */
 
 #define _GNU_SOURCE
@@ -14,19 +15,22 @@
 #include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { CALLS = 6 };
+enum { CALLS = 6, NUMBERS = 3 };
 enum { STOPPED, REACHED, FAILED };
-enum { NOT_ASKED = -1, NO_GROUP = -1 };
+enum { NOT_SCHEDULED, SLOW_READINGS, SLOW_DISK }; /* why ticks were missed */
+enum { NOT_ASKED = -1, MISSED = -1 };
 
 #define NS 1000000000LL
 #define SLACK 1000LL /* ns by which a timer may be late for company's sake; 50 us unless told */
 #define SHORTEST_SLICE 100000LL
 #define LONGEST_SLEEP (NS / 20) /* so that a stop is heard */
+#define LONGEST_LINE 512
 
 typedef struct {
     void *function; /* int (device, result) or int (device, argument, result); null: not asked */
@@ -35,30 +39,45 @@ typedef struct {
     uint32_t initial; /* what the result begins with: the version of a versioned structure */
 } Call;
 
+/* What is read together. A vital group has one call; while that succeeds its reading becomes a line,
+ * pieces[0] time pieces[1] number pieces[2] ..., of the words at `places`. Its first failure is a
+ * row, rests the group and ends ticker_run. Any other group's readings are rows. */
 typedef struct {
     Call calls[CALLS];
-    int32_t count;
-    int32_t vital;    /* the first failure of its first call rests it, and ends ticker_run */
-    int32_t resting;
-    int32_t code;     /* that failure */
+    int32_t count, vital, resting;
+    int32_t code;     /* of a vital group's latest reading */
     int64_t interval; /* ns; 0: at every tick */
     int64_t due;
+    const char *pieces[NUMBERS + 2];
+    int32_t places[NUMBERS], numbers;
+    uint64_t latest, highest; /* of the first number */
 } Group;
 
 typedef struct {
-    int64_t begin; /* ns, of its tick */
-    int64_t t;     /* ns, right after the readings */
-    int32_t group;
-    int32_t full;  /* ticks were left out before this one, as nobody took the rows */
+    int64_t t;      /* ns, right after the readings */
+    int64_t late;   /* ns, if ticks were missed */
+    int32_t group;  /* or MISSED */
+    int32_t cause;
+    int32_t offset; /* in the text: it belongs there */
     int32_t codes[CALLS];
     uint64_t words[CALLS]; /* a result begins at its call's own, and may fill those after it */
 } Row;
 
 typedef struct {
+    char *text;
+    Row *rows;
+    int64_t *lates; /* ns that each tick was late */
+    int32_t n_text, n_rows, n_ticks;
+    int64_t t; /* when it was taken */
+} Kept;
+
+typedef struct {
     Group *groups;
-    Row *rows[2]; /* one is being filled, one was taken */
+    Kept kept[2]; /* one is being filled, one was taken */
     int64_t interval, due;
-    int32_t n_groups, capacity, filling, kept, full;
+    int64_t owed;  /* the first tick that is not counted, done or missed */
+    int64_t ended; /* the latest tick's readings */
+    int32_t n_groups, capacity, filling, full;
     volatile int32_t stopping;
     pthread_mutex_t lock;
 } Ticker;
@@ -87,39 +106,72 @@ static int32_t ask(const Call *call, uint64_t *result) {
     return ((int32_t(*)(void *, int32_t, void *))function)(call->device, call->argument, result);
 }
 
-static void keep(Ticker *k, Row *row) {
+static char *piece(char *at, const char *text) {
+    size_t length = strlen(text);
+    return (char *)memcpy(at, text, length) + length;
+}
+
+static char *number(char *at, uint64_t value) {
+    char digits[20];
+    int n = 0;
+    do digits[n++] = '0' + value % 10;
+    while (value /= 10);
+    while (n) *at++ = digits[--n];
+    return at;
+}
+
+static void write_line(Kept *kept, const Group *group, const Row *row) {
+    char *at = kept->text + kept->n_text;
+    at = number(piece(at, group->pieces[0]), row->t);
+    for (int n = 0; n < group->numbers; n++)
+        at = number(piece(at, group->pieces[n + 1]), row->words[group->places[n]]);
+    kept->n_text = piece(at, group->pieces[group->numbers + 1]) - kept->text;
+}
+
+static void keep(Ticker *k, Row *row, const Group *line) {
     pthread_mutex_lock(&k->lock);
+    Kept *kept = &k->kept[k->filling];
     row->t = now();
-    k->rows[k->filling][k->kept++] = *row;
+    row->offset = kept->n_text;
+    if (line) write_line(kept, line, row);
+    else kept->rows[kept->n_rows++] = *row;
     pthread_mutex_unlock(&k->lock);
 }
 
-static int has_room(Ticker *k) {
+/* Count a tick, if there is room for it; says so. */
+static int count(Ticker *k, int64_t late) {
     pthread_mutex_lock(&k->lock);
-    int room = k->kept + k->n_groups < k->capacity;
+    Kept *kept = &k->kept[k->filling];
+    int room = kept->n_ticks < k->capacity;
+    if (room) kept->lates[kept->n_ticks++] = late;
     pthread_mutex_unlock(&k->lock);
     return room;
 }
 
-/* One tick: a row of each group that is due, or one that says only that there was a tick. */
+static int read_group(Ticker *k, int g) {
+    Group *group = &k->groups[g];
+    Row row = {.group = g};
+    for (int c = 0; c < group->count; c++) row.codes[c] = ask(&group->calls[c], &row.words[c]);
+    if (!group->vital) return keep(k, &row, 0), 0;
+    group->code = row.codes[0];
+    group->resting = group->code != 0;
+    if (!group->code) {
+        group->latest = row.words[group->places[0]];
+        if (group->latest > group->highest) group->highest = group->latest;
+    }
+    keep(k, &row, group->code ? 0 : group);
+    return group->resting;
+}
+
 static int tick(Ticker *k, int64_t begin) {
-    int rows = 0, failed = 0;
+    int failed = 0;
     for (int g = 0; g < k->n_groups; g++) {
         Group *group = &k->groups[g];
         if (group->resting || (group->interval && begin < group->due)) continue;
         if (group->interval) group->due = following(group->due, group->interval, begin);
-        Row row = {.begin = begin, .group = g, .full = k->full};
-        for (int c = 0; c < group->count; c++)
-            row.codes[c] = ask(&group->calls[c], &row.words[c]);
-        if (group->vital && row.codes[0]) {
-            group->code = row.codes[0];
-            group->resting = failed = 1;
-        }
-        keep(k, &row);
-        rows++;
+        failed |= read_group(k, g);
     }
-    if (!rows) keep(k, &(Row){.begin = begin, .group = NO_GROUP, .full = k->full});
-    k->full = 0;
+    k->ended = now();
     return failed;
 }
 
@@ -142,45 +194,59 @@ void ticker_hurry(void) {
 /* Tick until told to stop, until that time (ns), or until a vital reading fails. */
 int32_t ticker_run(Ticker *k, int64_t until) {
     while (!k->stopping) {
-        int64_t begin = now(), next = k->due < until ? k->due : until;
+        int64_t begin = now(), due = k->due, next = due < until ? due : until;
         if (begin < next) {
             sleep_until(next - begin < LONGEST_SLEEP ? next : begin + LONGEST_SLEEP);
             continue;
         }
-        if (until <= k->due) return REACHED;
-        k->due = following(k->due, k->interval, begin);
-        if (!has_room(k)) k->full = 1;
-        else if (tick(k, begin)) return FAILED;
+        if (until <= due) return REACHED;
+        k->due = following(due, k->interval, begin);
+        int64_t late = begin - k->owed;
+        if (!count(k, late)) {
+            k->full = 1;
+            continue;
+        }
+        if (late >= k->interval) {
+            int cause = k->full ? SLOW_DISK : k->ended >= due ? SLOW_READINGS : NOT_SCHEDULED;
+            keep(k, &(Row){.group = MISSED, .late = late, .cause = cause}, 0);
+        }
+        k->owed = k->due;
+        k->full = 0;
+        if (tick(k, begin)) return FAILED;
     }
     return STOPPED;
 }
 
 void ticker_stop(Ticker *k) { k->stopping = 1; }
 
-/* Take the rows kept since the last time; they are valid until the next. Returns how many, and in
- * `t` a time that is not before theirs and not after that of any later row. */
-int32_t ticker_take(Ticker *k, Row **rows, int64_t *t) {
+/* Take what was kept since the last time; it is valid until the next. Its `t` is not before any time
+ * in it, and not after any that is kept later. */
+Kept *ticker_take(Ticker *k) {
     pthread_mutex_lock(&k->lock);
-    int32_t kept = k->kept;
-    *rows = k->rows[k->filling];
-    *t = now();
+    Kept *taken = &k->kept[k->filling];
+    taken->t = now();
     k->filling = !k->filling;
-    k->kept = 0;
+    Kept *next = &k->kept[k->filling];
+    next->n_text = next->n_rows = next->n_ticks = 0;
     pthread_mutex_unlock(&k->lock);
-    return kept;
+    return taken;
 }
 
-/* Returns null when there is no memory. The groups stay the caller's. */
+/* `capacity` is in ticks. Returns null when there is no memory. The groups stay the caller's. */
 Ticker *ticker_new(Group *groups, int32_t n_groups, int64_t interval, int64_t start,
                    int32_t capacity) {
     Ticker *k = calloc(1, sizeof *k);
     if (!k) return 0;
-    for (int i = 0; i < 2; i++)
-        if (!(k->rows[i] = malloc(sizeof(Row) * capacity))) return 0;
+    for (int i = 0; i < 2; i++) {
+        k->kept[i].text = malloc((size_t)capacity * n_groups * LONGEST_LINE + 1);
+        k->kept[i].rows = malloc((size_t)capacity * (n_groups + 1) * sizeof(Row));
+        k->kept[i].lates = malloc((size_t)capacity * sizeof(int64_t));
+        if (!k->kept[i].text || !k->kept[i].rows || !k->kept[i].lates) return 0;
+    }
     k->groups = groups;
     k->n_groups = n_groups;
     k->interval = interval;
-    k->due = start;
+    k->due = k->owed = start;
     k->capacity = capacity;
     pthread_mutex_init(&k->lock, 0);
     return k;

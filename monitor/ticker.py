@@ -1,18 +1,31 @@
 """The ticks of the devices: a thread that reads them on schedule, and the lines of what it read.
 
-The loop itself is monitor/ticker.c, compiled by whoever starts the sampler. It keeps rows; `take`
-makes lines of them, by the dozen, in front of the next record or when it is time to flush. The
-thread comes back to Python only when a device's memory cannot be read: what to do then is decided
-there (monitor/gpu.py).
+The loop itself is monitor/ticker.c, compiled by whoever starts the sampler. It writes the lines of
+memory readings and keeps what else there is as rows; `take` puts them together, in front of the
+next record or when it is time to flush. The thread comes back to Python only when a device's memory
+cannot be read: what to do then is decided there (monitor/gpu.py).
 """
 
 import threading
 from collections.abc import Callable
-from ctypes import CDLL, byref, c_int64, c_void_p, string_at
+from ctypes import CDLL, string_at
 
-from monitor.compiled import CODE, NEVER, ROW, STOPPED, Group, Row
+from monitor.compiled import (
+    CAUSE,
+    GROUP,
+    LATE,
+    MISSED,
+    NEVER,
+    OFFSET,
+    ROW,
+    STOPPED,
+    TIME,
+    Group,
+    Kept,
+    Row,
+)
 from monitor.gpu import Gpu
-from monitor.ticks import NS, Ticks
+from monitor.ticks import CAUSES, NS, Ticks
 from monitor.trace import Trace
 from traces.errors import Problem
 from traces.writer import encoded
@@ -29,19 +42,18 @@ class Ticker:
         self._library = library
         self._gpus = gpus
         self._ticks = ticks
-        self._begun = 0
         self._error: BaseException | None = None
         self._makers: list[Callable[[Row], bytes]] = []
         self._groups = (Group * (2 * len(gpus)))()
         for at, gpu in enumerate(gpus):
             memory, load = self._groups[2 * at : 2 * at + 2]
             memory.vital = 1
-            load.interval, load.due = round(slow_interval_s * NS), ticks.due
+            load.interval, load.due = round(slow_interval_s * NS), ticks.start
             gpu.use(memory, load)
-            self._makers += [gpu.memory_line, gpu.load_line]
-        capacity = LEAST_KEPT + round((len(self._groups) + 1) * KEPT_S * NS / ticks.interval)
+            self._makers += [gpu.silent_line, gpu.load_line]
+        capacity = LEAST_KEPT + round(KEPT_S * NS / ticks.interval)
         self._ticker = library.ticker_new(
-            self._groups, len(self._groups), ticks.interval, ticks.due, capacity
+            self._groups, len(self._groups), ticks.interval, ticks.start, capacity
         )
         if not self._ticker:
             raise Problem("no memory for the readings of the GPUs")
@@ -72,23 +84,23 @@ class Ticker:
 
     def take(self) -> tuple[int, bytes]:
         """Return a time, and the lines of what was read before it and since the last time."""
-        rows, t = c_void_p(), c_int64()
-        kept = self._library.ticker_take(self._ticker, byref(rows), byref(t))
-        lines = []
-        ticks, begun, makers = self._ticks, self._begun, self._makers
-        for row in ROW.iter_unpack(string_at(rows, kept * ROW.size)):
-            begin, stamp, group, full = row[:CODE]
-            if begin != begun:
-                begun = begin
-                gap = ticks.begin(begin, full)
-                if gap:
-                    gap.t = stamp
-                    lines.append(encoded(gap))
-            ticks.ended = stamp
-            if group >= 0:
-                lines.append(makers[group](row))
-        self._begun = begun
-        return t.value, b"".join(lines)
+        kept: Kept = self._library.ticker_take(self._ticker).contents
+        self._ticks.came(kept.lates[: kept.n_ticks])
+        text = string_at(kept.text, kept.n_text)
+        if not kept.n_rows:
+            return kept.t, text
+        parts, done = [], 0
+        for row in ROW.iter_unpack(string_at(kept.rows, kept.n_rows * ROW.size)):
+            parts += [text[done : row[OFFSET]], self._line(row)]
+            done = row[OFFSET]
+        return kept.t, b"".join([*parts, text[done:]])
+
+    def _line(self, row: Row) -> bytes:
+        if row[GROUP] != MISSED:
+            return self._makers[row[GROUP]](row)
+        gap = self._ticks.skipped(row[LATE], CAUSES[row[CAUSE]])
+        gap.t = row[TIME]
+        return encoded(gap)
 
     def _watch(self, trace: Trace) -> None:
         try:

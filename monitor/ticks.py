@@ -4,41 +4,37 @@ Deadlines are start + n x interval, so lateness never adds up. A tick is on time
 before the next one is due; the others are missed, and are never made up for by a burst.
 """
 
+from collections import Counter
+
 from traces.records import Gap
 
 NS = 1_000_000_000
-SLOW_READINGS = "the readings took too long"
-SLOW_DISK = "the trace could not be written fast enough"
-NOT_SCHEDULED = "not scheduled"
+CAUSES = NOT_SCHEDULED, SLOW_READINGS, SLOW_DISK = (
+    "not scheduled",
+    "the readings took too long",
+    "the trace could not be written fast enough",
+)
+"""Why ticks were missed, as ticker.c numbers it."""
 
 
 class Lateness:
-    """Distribution of how late ticks came, in bounded memory: exact below 128 us, then to 2 %.
+    """Distribution of how late ticks came, to a microsecond.
 
-    `new` takes nanoseconds; they are counted by the thousand.
+    Its memory is bounded: a tick on time is late by less than the interval, any other is a gap.
     """
 
     def __init__(self) -> None:
-        self.new: list[int] = []
-        self._counts: dict[int, int] = {}
-        self._counted = 0
+        self.n = 0
+        self._counts: Counter[int] = Counter()
 
-    def count(self) -> int:
-        """Count what is new; returns how many there are in all."""
-        counts = self._counts
-        for late_ns in self.new:
-            us = late_ns // 1000
-            if us > 127:
-                shift = us.bit_length() - 7
-                us = us >> shift << shift
-            counts[us] = counts.get(us, 0) + 1
-        self._counted += len(self.new)
-        self.new.clear()
-        return self._counted
+    def add(self, lates: list[int]) -> None:
+        """Count ticks that were so many ns late."""
+        self.n += len(lates)
+        self._counts.update([late // 1000 for late in lates])
 
     def quantile(self, share: float) -> int | None:
         """Return the ns of lateness that `share` of the ticks did not exceed; None without any."""
-        left = share * self.count()
+        left = share * self.n
         for us in sorted(self._counts):
             left -= self._counts[us]
             if left <= 0:
@@ -47,15 +43,16 @@ class Lateness:
 
 
 class Ticks:
-    """A schedule and its account: the next tick's `due` time, ticks `done` and `missed`.
+    """The account of a schedule: the next tick's `due` time, ticks done and `missed`, lateness.
 
-    `ended` is when the latest tick's readings were done: it tells why the next one is late.
+    `came` and `skipped` tell it of the compiled ticks, which keep the schedule themselves; `begin`
+    is a tick of our own. `ended` is when the latest one's readings were done.
     """
 
     def __init__(self, interval_s: float, start: int) -> None:
         self.interval = max(1, round(interval_s * NS))
-        self.due = start
-        self.ended = start
+        self.start = self.due = start
+        self.ended = 0
         self.missed = 0
         self.lateness = Lateness()
         self._first: int | None = None
@@ -64,37 +61,33 @@ class Ticks:
     @property
     def done(self) -> int:
         """Ticks that came."""
-        return self.lateness.count()
+        return self.lateness.n
 
-    def begin(self, now: int, full: bool = False) -> Gap | None:
-        """Count the tick that begins now; returns the gap before it, if any ticks were missed.
+    def came(self, lates: list[int]) -> None:
+        """Count ticks that began so many ns after they were due."""
+        if lates:
+            self.lateness.add(lates)
+            self._first = lates[0] if self._first is None else self._first
+            self._last = lates[-1]
 
-        `full` says that they were left out as nobody took the readings. Short: up to 1000 times a
-        second.
-        """
-        late = now - self.due
-        new = self.lateness.new
-        new.append(late)
-        self._last = now
-        if self._first is None:
-            self._first = now
-        self.due += self.interval
-        if late >= self.interval:
-            return self._missed(late, full)
-        if len(new) > 999:
-            self.lateness.count()
-        return None
-
-    def _missed(self, late: int, full: bool) -> Gap:
+    def skipped(self, late: int, cause: str) -> Gap:
+        """Count those that were missed before a tick came so many ns late; returns the gap."""
         missed = late // self.interval
-        slow = SLOW_READINGS if self.ended >= self.due - self.interval else NOT_SCHEDULED
-        self.due += missed * self.interval
         self.missed += missed
-        return Gap(t=0, missed=missed, span=late, cause=SLOW_DISK if full else slow)
+        return Gap(t=0, missed=missed, span=late, cause=cause)
+
+    def begin(self, now: int) -> Gap | None:
+        """Begin a tick now; returns the gap before it, if any were missed."""
+        late = now - self.due
+        cause = SLOW_READINGS if self.ended >= self.due else NOT_SCHEDULED
+        self.due += self.interval * (late // self.interval + 1)
+        self.came([late])
+        return self.skipped(late, cause) if late >= self.interval else None
 
     def rate_hz(self) -> float:
         """Return the achieved rate between the first tick and the last."""
-        span = self._last - (self._last if self._first is None else self._first)
+        grid = (self.done + self.missed - 1) * self.interval
+        span = grid + self._last % self.interval - (self._first or 0)
         return (self.done - 1) * NS / span if span > 0 else 0.0
 
 

@@ -94,8 +94,7 @@ def test_ticks_keep_to_the_grid_and_come_in_order(compiled):
     before, lines = ticker.take()
     assert before <= clock.now()
     assert ticks.done + ticks.missed == 200
-    assert lines.count(b'"gap"') == (ticks.missed > 0) * lines.count(b"\n")
-    assert ticks.due == start + 200 * MS
+    assert lines.count(b'"gap"') == lines.count(b"\n") <= ticks.missed
 
 
 def test_it_can_be_stopped_in_a_long_wait(compiled):
