@@ -49,6 +49,7 @@ from monitor.ticks import NS, Ticks
 from orchestrator import compiler
 from tests.monitor.double import GIB, Driver, Sampling, compile_driver
 from traces import clock
+from traces.records import Sample
 
 
 def floors(seconds: float, gpu: bool) -> dict[str, float]:
@@ -86,7 +87,7 @@ def simulated(
         if everything:
             settings["slow_interval_s"] = interval_s
         with Sampling(folder, driver, **settings) as sampling:
-            sampling.wait("ready")
+            sampling.until(lambda sampling: sampling.of(Sample))
             before, begin = ran_ns(sampling.process.pid), time.monotonic_ns()
             time.sleep(seconds)
             ran = ran_ns(sampling.process.pid) - before

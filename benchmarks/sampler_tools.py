@@ -66,7 +66,7 @@ class Ours(Tool):
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
         self._sampling = Sampling(folder, watching=watched, **self._settings)
-        self._sampling.wait("ready", 30)
+        self._sampling.until(lambda sampling: sampling.of(Sample), 30)
         self.session = self._sampling.process.pid
 
     def stop(self) -> dict[str, Any]:
