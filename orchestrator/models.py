@@ -35,7 +35,7 @@ def resolve(name: str) -> Source:
     if name.startswith("shape:"):
         return _shape(name)
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name.strip() and folder.is_dir():
         return Source("folder", name, str(folder.resolve()))
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not folder.exists():
         return Source("hub", name)

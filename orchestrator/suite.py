@@ -6,7 +6,7 @@ A suite is a name of one that comes with pagedbench (`seed`, ...) or a path to a
 import re
 import shutil
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -81,6 +81,12 @@ def size(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
+_QUANTITIES: dict[str, Callable[[str], float]] = {
+    "interval": duration.parse, "timeout": duration.parse, "budget": duration.parse,
+    "kv_budget": size,
+}  # fmt: skip
+
+
 def names() -> list[str]:
     """Return the suites that come with pagedbench."""
     return sorted(path.stem for path in HERE.glob("*.toml"))
@@ -130,9 +136,15 @@ def _check(suite: Suite, where: str) -> None:
     for title in titles:
         if titles.count(title) > 1:
             raise Problem(f"{where}: two backends are called {title!r}: give one a label")
-    duration.parse(suite.interval)
-    duration.parse(suite.timeout)
-    _ = suite.budget_s, suite.kv_budget_bytes
+    for key, parse in _QUANTITIES.items():
+        if (text := getattr(suite, key)) is not None:
+            try:
+                parse(text)
+            except Problem as problem:
+                raise Problem(f"{where}: {key}: {problem}") from None
+    path = getattr(suite.workload, "path", None)
+    if path is not None and not Path(path).is_file():
+        raise Problem(f"{where}: [workload] path = {path!r}: there is no such file")
 
 
 def _check_name(name: str, what: str, where: str) -> None:

@@ -6,7 +6,7 @@ all Python versions, which no other generator promises.
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -38,17 +38,19 @@ def build(
                 "use a workload of lengths (mixed, uniform, long-tail, shared-prefix)"
             )
         if isinstance(spec, kinds.ShareGpt):
-            requests = _sharegpt(spec, encode, max_length)
+            made: Iterable[Prompt] = _sharegpt(spec, encode, max_length)
         else:
-            requests = list(_texts(spec, encode))
+            made = _texts(spec, encode)
     else:
-        requests = draw.lengths(spec)
-    for prompt in requests:
+        made = draw.lengths(spec)
+    requests = []
+    for prompt in made:
         if prompt.total > max_length:
             raise Problem(
                 f"workload {name!r}: request {prompt.id} needs {prompt.total} tokens, "
                 f"max_length is {max_length}: raise max_length or shorten the request"
             )
+        requests.append(prompt)
     return Workload(name=name, sha256=fingerprint(requests), requests=requests)
 
 
@@ -149,18 +151,16 @@ class _Draw:
         self._vocab = vocab
         self._max = max_length
 
-    def lengths(self, spec: Any) -> list[Prompt]:
-        """Return requests of drawn lengths; lengths are capped so that each fits max_length."""
+    def lengths(self, spec: Any) -> Iterator[Prompt]:
+        """Make requests of drawn lengths; those of `mixed` are capped to fit max_length."""
         prefix = self.ids(spec.prefix) if isinstance(spec, kinds.SharedPrefix) else []
-        requests = []
         for number in range(spec.requests):
             prompt, output = self._pair(spec)
-            room = self._max - len(prefix)
-            prompt = min(prompt, room - 1)
-            output = min(output, room - prompt)
+            if isinstance(spec, kinds.Mixed):  # its tail has no end
+                prompt = min(prompt, self._max - 1)
+                output = min(output, self._max - prompt)
             ids = prefix + self.ids(prompt)
-            requests.append(Prompt(id=f"{number:04d}", prompt_ids=ids, output_tokens=output))
-        return requests
+            yield Prompt(id=f"{number:04d}", prompt_ids=ids, output_tokens=output)
 
     def ids(self, count: int) -> list[int]:
         """Return made-up token ids; the first few of a vocabulary are often special."""

@@ -50,7 +50,7 @@ def refused(bench, monkeypatch, capsys):
         (["--model", "nothing at all"], "there are: shape:gpt2, shape:llama-3.1-8b"),
         (["--model", "shape:llama-3.2-2b"], "did you mean 'shape:llama-3.2-1b'?"),
         (["--model", "shape:missing/config.json"], "or shape:PATH/config.json"),
-        (["--model", ""], "no weights"),
+        (["--model", ""], "no model ''"),
         (["--backend", "vlm"], "did you mean 'vllm'?"),
         (["--backend", "stub-elsewhere"], "no-such-package is not installed: run `make setup`"),
         (["--backend", "stub-untested"], "is not tested"),
@@ -110,7 +110,8 @@ def test_suites_that_cannot_be_read(bench, refused, suite, says):
         ({"workload": 3}, "Expected `object`"),
         ({"workload": TEXTS}, "this model has no tokenizer"),
         ({"workload": {"kind": "mixed", "requests": 1, "prompt_mean": 1e300}}, "<= 1000000"),
-        ({"workload": {"kind": "jsonl", "path": "missing"}}, "no tokenizer"),
+        ({"workload": {"kind": "jsonl", "path": "missing"}}, "path = 'missing': there is no such"),
+        ({"workload": {**WORKLOAD, "output": [600, 600]}}, "tokens, max_length is 512: raise"),
         ({"backend": []}, "length >= 1"),
         ({"backend": "stub"}, "Expected `array`"),
         ({"backend": [{"name": "stub"}, {"name": "stub"}]}, "two backends are called 'stub'"),
@@ -123,9 +124,9 @@ def test_suites_that_cannot_be_read(bench, refused, suite, says):
         ({"repeats": 1001}, "<= 1000"),
         ({"seed": "one"}, "Expected `int`"),
         ({"device": "gpu"}, "Invalid enum value 'gpu'"),
-        ({"timeout": "soon"}, "duration 'soon'"),
-        ({"budget": "1 fortnight"}, "duration '1 fortnight'"),
-        ({"kv_budget": "2 PiB"}, "size '2 PiB'"),
+        ({"timeout": "soon"}, "suite.toml: timeout: duration 'soon'"),
+        ({"budget": "1 fortnight"}, "suite.toml: budget: duration '1 fortnight'"),
+        ({"kv_budget": "2 PiB"}, "suite.toml: kv_budget: size '2 PiB'"),
         ({"kv_budget": "0GiB"}, "size '0GiB'"),
         ({"kv_budget": "9" * 400}, "write it as 2GiB"),
         ({"max_length": 1}, "Expected `int` >= 2"),
@@ -156,7 +157,7 @@ def test_options_of_a_backend(bench, refused, options, says):
 def test_a_request_that_does_not_fit(bench, refused):
     spec = {"kind": "shared-prefix", "requests": 1, "prefix": 600}
     line = refused("--suite", suite_file(bench, {"workload": spec}))
-    assert "needs 601 tokens, max_length is 512" in line
+    assert "tokens, max_length is 512: raise max_length" in line
 
 
 def test_model_folders_that_are_damaged(bench, refused):
