@@ -9,7 +9,6 @@ from traces.errors import Problem
 CALLS, NUMBERS = 6, 3
 STOPPED, REACHED, FAILED = range(3)
 NOT_ASKED = MISSED = -1
-NEVER = 1 << 62
 
 ROW = Struct(f"qqiii{CALLS}i4x{CALLS}Q")
 Row = tuple[int, ...]
@@ -73,7 +72,7 @@ class Kept(ctypes.Structure):
     _fields_ = (
         ("text", ctypes.c_void_p),
         ("rows", ctypes.c_void_p),
-        ("lates", ctypes.POINTER(ctypes.c_int64)),
+        ("lates", ctypes.c_void_p),
         ("n_text", ctypes.c_int32),
         ("n_rows", ctypes.c_int32),
         ("n_ticks", ctypes.c_int32),
@@ -86,7 +85,10 @@ def load(path: str) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(path)
     except OSError as error:
-        raise Problem(f"cannot load {path} ({error}); remove it, it is made anew") from None
+        raise Problem(
+            f"cannot load {path} ({error}): remove it, it is made anew; or set XDG_CACHE_HOME, "
+            "if programs may not be run from there"
+        ) from None
     ticker, number, time = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
     library.ticker_new.argtypes = (ctypes.POINTER(Group), number, time, time, number)
     library.ticker_new.restype = ticker

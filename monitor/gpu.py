@@ -12,10 +12,10 @@ the ticker's thread, while it does not tick.
 from collections.abc import Callable
 from typing import Any
 
-from monitor.compiled import CODE, NEVER, NOT_ASKED, TIME, WORD, Group, Row
+from monitor.compiled import CODE, NOT_ASKED, TIME, WORD, Group, Row
 from monitor.nvml import LACKING, Device, Library, Numbers, Reason, Then, throttle_names
 from monitor.reasons import of
-from monitor.ticks import NS
+from monitor.ticks import NEVER, NS
 from monitor.trace import Trace, template
 from traces import clock
 from traces.records import Energy, Gap, Load, Sample
@@ -101,6 +101,8 @@ class Gpu:
             self._failed(reason, interval)
         else:
             trace.put(self._recovered())
+            trace.put(self.sample())
+            self._refused.clear()  # now that the readings of before are written
             self._memory.resting = 0
 
     def _failed(self, reason: Reason, interval: int) -> None:
@@ -118,7 +120,6 @@ class Gpu:
         self._lost_since = 0
         self.ask_at = NEVER
         self._rest = FIRST_REST_NS
-        self._refused.clear()
         return Gap(t=0, missed=0, span=span, cause=f"{self.uuid}: {self._lost_why}")
 
     def load_line(self, row: Row) -> bytes:

@@ -9,7 +9,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from monitor.ticks import NS, Every
+from monitor.ticks import NEVER, NS, Every
 from traces import clock
 
 Job = Callable[[], None]
@@ -47,6 +47,10 @@ class Lane:
             self._thread.join(within_s)
         return not self._thread.is_alive()
 
+    def due(self) -> int:
+        """Return when the next periodic job is due."""
+        return min((every.due for every, _ in self._periodic), default=NEVER)
+
     def run_due(self, now: int) -> None:
         """Run the periodic jobs whose time has come."""
         for every, job in self._periodic:
@@ -65,8 +69,7 @@ class Lane:
 
     def _next_order(self) -> Job | None:
         while True:
-            due = min((every.due for every, _ in self._periodic), default=1 << 62)
-            wait = max(0.0, min((due - clock.now()) / NS, 60.0))
+            wait = max(0.0, min((self.due() - clock.now()) / NS, 60.0))
             try:
                 return self._orders.get(timeout=wait)
             except queue.Empty:

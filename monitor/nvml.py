@@ -74,6 +74,7 @@ class Device:
     def __init__(self, handle: Any, index: int, parent: str | None = None) -> None:
         self.index = index
         self.parent = parent
+        self.total: int | None = None
         self.attach(handle)
         self.uuid = str(ask(pynvml.nvmlDeviceGetUUID, handle)[0] or f"unknown-{index}")
         self.name: str | None = ask(pynvml.nvmlDeviceGetName, handle)[0]
@@ -91,7 +92,8 @@ class Device:
         if reason in (of(LACKING), of(pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH)):
             self._version = 0
             info, _ = self._info()
-        self.total = info and int(info.total)
+        if info:
+            self.total = int(info.total)
         if self._version:
             self.memory = call(("nvmlDeviceGetMemoryInfo_v2",), handle, initial=self._version)
             self.places: tuple[int, ...] = (4, 3, 2)

@@ -7,6 +7,7 @@ again. Linux only, as NVML for this work is.
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -53,16 +54,21 @@ kept = cache(Kept)
 class Process:
     """A process that is read again and again: never taken for a later one with its pid."""
 
-    def __init__(self, pid: int) -> None:
-        self._file = Kept(f"/proc/{pid}/stat")
-        self._pid = pid
+    def __init__(self, known: Stat, keep_open: bool) -> None:
+        self._known = known
+        self._file: Kept | None = None
+        if keep_open:
+            with suppress(OSError):
+                self._file = Kept(f"/proc/{known.pid}/stat")
 
     def stat(self) -> Stat | None:
         """Read it; None when it is gone."""
+        pid = self._known.pid
         try:
-            return _parsed(self._pid, self._file.read(2048))
+            found = _parsed(pid, self._file.read(2048)) if self._file else stat(pid)
         except OSError:
             return None
+        return found if found and found.started == self._known.started else None
 
 
 def slurp(path: str, size: int) -> bytes:
@@ -77,7 +83,7 @@ def slurp(path: str, size: int) -> bytes:
 def stat(pid: int) -> Stat | None:
     """Read one process; None when it is gone. A zombie is there, but not alive."""
     try:
-        return Process(pid).stat()
+        return _parsed(pid, slurp(f"/proc/{pid}/stat", 2048))
     except OSError:
         return None
 
@@ -118,8 +124,10 @@ def pss(pid: int) -> tuple[int, str | None]:
         return 0, NO_PERMISSION
     except FileNotFoundError:
         return 0, None if Path("/proc/self/smaps_rollup").exists() else NO_ROLLUP
-    except OSError:  # ESRCH: a zombie, or it ended between open and read
+    except ProcessLookupError:  # a zombie, or it ended between open and read
         return 0, None
+    except OSError as error:
+        return 0, f"cannot read /proc/PID/smaps_rollup: {error.strerror}"
     at = text.find(b"\nPss:")
     return (int(text[at + 5 :].split(None, 1)[0]) * 1024 if at >= 0 else 0), None
 

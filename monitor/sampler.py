@@ -10,7 +10,7 @@ says `ready` with the devices it watches (none is fine, `reason` says why), then
     stop   {}                             last readings, End record, answers `done`, returns
 
 Three threads: the ticker reads the devices (memory, load), the slow lane does all that takes
-milliseconds, the main one hears orders and writes. Without a GPU there is the main one, and the
+milliseconds and writes, the main one hears orders. Without a GPU there is the main one, and the
 ticks are the process tree's. It promises no reading between ticks: a spike shorter than an interval
 may pass unseen.
 """
@@ -26,7 +26,7 @@ from monitor.lane import Lane
 from monitor.nvml import Library
 from monitor.settings import Settings, read
 from monitor.ticker import Ticker
-from monitor.ticks import NS, Ticks
+from monitor.ticks import NOT_SCHEDULED, NS, SLOW_READINGS, Ticks
 from monitor.trace import Trace
 from monitor.watch import Watch, host_interval
 from traces import clock
@@ -47,7 +47,7 @@ def main(config: dict[str, Any], channel: Channel) -> None:
 
 
 class Sampler:
-    """The main thread: orders, and writing in time."""
+    """The main thread: orders, and writing when the slow lane is held up."""
 
     def __init__(self, settings: Settings, channel: Channel) -> None:
         self.settings = settings
@@ -78,6 +78,15 @@ class Sampler:
             self.ticker = Ticker(self.compiled, self.gpus, self.ticks, settings.slow_interval_s)
             self.ticker.start(self.trace)
             self.lane.start()
+        try:
+            self._serve()
+        except BaseException:
+            if self.ticker:
+                self.ticker.stop(HURRY_S)
+            raise
+        self._finish()
+
+    def _serve(self) -> None:
         while not self.ending:
             due = self._chores()
             order = self.channel.receive(max(due - clock.now(), 1) / NS)
@@ -86,7 +95,6 @@ class Sampler:
                 order = self.channel.receive()
             if self.channel.lost.is_set():
                 self.ending = True
-        self._finish()
 
     def _introduce(self) -> None:
         devices = [describe(gpu, self.library) for gpu in self.gpus]
@@ -105,14 +113,14 @@ class Sampler:
         self.lane.check()
         if self.ticker:
             self.ticker.check()
-            return self.trace.flush_due(now)
+            return self.trace.flush_overdue(now)
         if now >= self.ticks.due:
             gap = self.ticks.begin(now)
             if gap:
                 self.trace.put(gap)
         self.lane.run_due(now)
         self.ticks.ended = clock.now()
-        return min(self.trace.flush_due(now), self.ticks.due)
+        return min(self.lane.due(), self.ticks.due)
 
     def _obey(self, order: Message) -> None:
         kind = order["kind"]
@@ -138,17 +146,27 @@ class Sampler:
         within_s = HURRY_S if lost else LAST_READINGS_S
         ended = self.lane.stop(within_s)
         if self.ticker:
-            ended = self.ticker.stop(within_s) and ended
+            ended = self._end_ticks(self.ticker, within_s) and ended
         if ended and not lost:
             self.lane.check()
             self.watch.last()
-        self.trace.flush()
         account = self._account()
         self.trace.put(account)
         self.trace.close()
         self.library.close()
         fields = {name: getattr(account, name) for name in account.__struct_fields__}
         self.channel.send("done", **{k: v for k, v in fields.items() if k not in ("t", "why")})
+
+    def _end_ticks(self, ticker: Ticker, within_s: float) -> bool:
+        """End them, and account for those that did not come any more; says whether they ended."""
+        ended = ticker.stop(within_s)
+        ticker.check()
+        self.trace.flush()
+        ticker.count()
+        gap = self.ticks.owed(clock.now(), NOT_SCHEDULED if ended else SLOW_READINGS)
+        if gap:
+            self.trace.put(gap)
+        return ended
 
     def _account(self) -> End:
         ticks = self.ticks

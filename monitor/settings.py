@@ -15,7 +15,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Seconds between readings of each kind, which devices to watch, and whom to follow.
 
     `ticker` is where monitor/ticker.c lies compiled; without it `no_ticker` says why, and a GPU
-    cannot be watched.
+    cannot be watched. `host_interval_s` None chooses 0.1 s without a GPU and 0.2 s with one.
     `pss_interval_s` 0 means at phase ends only; None chooses 1 s without a GPU (PSS is what the
     ledger closes against there) and 5 s with one. `gpus` names devices by index or UUID and wins
     over `cuda_visible_devices`, which is the environment's unless given. `marker` names an
@@ -29,7 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     interval_s: float = 0.01
     slow_interval_s: float = 0.2
     procs_interval_s: float = 1.0
-    host_interval_s: float = 0.1
+    host_interval_s: float | None = None
     pss_interval_s: float | None = None
     progress_interval_s: float | None = None
     gpus: list[int | str] | None = None
@@ -47,6 +47,6 @@ def read(config: dict[str, Any]) -> Settings:
         raise Problem(f"sampler: {error}") from None
     for name in ("interval_s", "slow_interval_s", "procs_interval_s", "host_interval_s"):
         value = getattr(settings, name)
-        if not FASTEST_S <= value <= SLOWEST_S:
+        if value is not None and not FASTEST_S <= value <= SLOWEST_S:
             raise Problem(f"sampler: {name} = {value:g}: must lie between 1 ms and 1 h")
     return settings

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -78,7 +79,7 @@ typedef struct {
     int64_t owed;  /* the first tick that is not counted, done or missed */
     int64_t ended; /* the latest tick's readings */
     int32_t n_groups, capacity, filling, full;
-    volatile int32_t stopping;
+    _Atomic int32_t stopping;
     pthread_mutex_t lock;
 } Ticker;
 
@@ -186,13 +187,16 @@ void ticker_hurry(void) {
         int32_t nice;
         uint32_t priority;
         uint64_t slice, deadline, period;
-    } brief = {.size = sizeof brief, .policy = SCHED_OTHER, .slice = SHORTEST_SLICE};
+    } brief = {.size = sizeof brief, .policy = SCHED_OTHER, .slice = SHORTEST_SLICE,
+               .nice = getpriority(PRIO_PROCESS, 0)};
     prctl(PR_SET_TIMERSLACK, SLACK, 0, 0, 0);
-    if (sched_setscheduler(0, SCHED_FIFO, &lowest)) syscall(SYS_sched_setattr, 0, &brief, 0);
+    if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest))
+        syscall(SYS_sched_setattr, 0, &brief, 0);
 }
 
 /* Tick until told to stop, until that time (ns), or until a vital reading fails. */
 int32_t ticker_run(Ticker *k, int64_t until) {
+    if (k->ended) k->ended = now(); /* what was done about a failure is part of its tick */
     while (!k->stopping) {
         int64_t begin = now(), due = k->due, next = due < until ? due : until;
         if (begin < next) {
@@ -247,7 +251,7 @@ Ticker *ticker_new(Group *groups, int32_t n_groups, int64_t interval, int64_t st
     k->n_groups = n_groups;
     k->interval = interval;
     k->due = k->owed = start;
-    k->capacity = capacity;
+    k->capacity = capacity - 1; /* a take may come between a tick's count and its rows */
     pthread_mutex_init(&k->lock, 0);
     return k;
 }

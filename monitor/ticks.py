@@ -5,10 +5,12 @@ before the next one is due; the others are missed, and are never made up for by 
 """
 
 from collections import Counter
+from collections.abc import Sequence
 
 from traces.records import Gap
 
 NS = 1_000_000_000
+NEVER = 1 << 62
 CAUSES = NOT_SCHEDULED, SLOW_READINGS, SLOW_DISK = (
     "not scheduled",
     "the readings took too long",
@@ -20,14 +22,15 @@ CAUSES = NOT_SCHEDULED, SLOW_READINGS, SLOW_DISK = (
 class Lateness:
     """Distribution of how late ticks came, to a microsecond.
 
-    Its memory is bounded: a tick on time is late by less than the interval, any other is a gap.
+    Its memory is bounded: a tick on time is late by less than the interval, and any other has a gap
+    to itself, which is dearer.
     """
 
     def __init__(self) -> None:
         self.n = 0
         self._counts: Counter[int] = Counter()
 
-    def add(self, lates: list[int]) -> None:
+    def add(self, lates: Sequence[int]) -> None:
         """Count ticks that were so many ns late."""
         self.n += len(lates)
         self._counts.update([late // 1000 for late in lates])
@@ -63,7 +66,7 @@ class Ticks:
         """Ticks that came."""
         return self.lateness.n
 
-    def came(self, lates: list[int]) -> None:
+    def came(self, lates: Sequence[int]) -> None:
         """Count ticks that began so many ns after they were due."""
         if lates:
             self.lateness.add(lates)
@@ -75,6 +78,11 @@ class Ticks:
         missed = late // self.interval
         self.missed += missed
         return Gap(t=0, missed=missed, span=late, cause=cause)
+
+    def owed(self, now: int, cause: str) -> Gap | None:
+        """Count the ticks that were due before now and did not come; returns their gap, if any."""
+        late = now - self.start - (self.done + self.missed) * self.interval
+        return self.skipped(late, cause) if late >= self.interval else None
 
     def begin(self, now: int) -> Gap | None:
         """Begin a tick now; returns the gap before it, if any were missed."""
@@ -96,7 +104,7 @@ class Every:
 
     def __init__(self, interval_s: float | None, start: int) -> None:
         self._interval = round(interval_s * NS) if interval_s else 0
-        self.due = start if interval_s else 1 << 62
+        self.due = start if interval_s else NEVER
 
     def come(self, now: int) -> bool:
         """Say whether it is time, and if so set the next one."""

@@ -15,6 +15,8 @@ from traces.errors import Problem
 from traces.records import Record
 from traces.writer import FLUSH_NS, Writer, encoded
 
+OVERDUE_NS = FLUSH_NS * 11 // 10
+
 Source = Callable[[], tuple[int, bytes]]
 
 
@@ -51,16 +53,16 @@ class Trace:
             self._writer.line(lines, t)
         return t
 
-    def flush_due(self, now: int) -> int:
-        """Flush if 100 ms have passed; returns when the next flush is due."""
-        if now - self._flushed >= FLUSH_NS:
+    def flush_overdue(self, now: int) -> int:
+        """Flush if whose task it is has not done so; returns when it will be overdue next."""
+        if now - self._flushed >= OVERDUE_NS:
             self.flush()
-            self._flushed = now
-        return self._flushed + FLUSH_NS
+        return self._flushed + OVERDUE_NS
 
     def flush(self) -> None:
         """Hand everything to the kernel."""
         with self._lock:
+            self._flushed = clock.now()
             try:
                 self._catch_up()
                 self._writer.flush()

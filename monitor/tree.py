@@ -11,11 +11,12 @@ per GiB, under the process's own memory lock), so it is a call of its own.
 """
 
 import os
-from contextlib import suppress
 from typing import NamedTuple
 
 from monitor import proc
 from monitor.proc import Process, Stat
+
+KEPT_OPEN = 256  # files at most: the usual limit is 1024
 
 
 class Use(NamedTuple):
@@ -96,11 +97,7 @@ class Tree:
         self._strangers |= fresh - self._members.keys()
 
     def _join(self, s: Stat) -> None:
-        with suppress(OSError):
-            member = Process(s.pid)
-            now = member.stat()
-            if now and now.started == s.started:  # not already another with its pid
-                self._members[s.pid] = member
+        self._members[s.pid] = Process(s, keep_open=len(self._members) < KEPT_OPEN)
 
     def _is_marked(self, s: Stat) -> bool:
         """Say whether it was started with the root's marker, the sampler's own session aside."""

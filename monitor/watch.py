@@ -10,13 +10,16 @@ from monitor.host import host
 from monitor.lane import Job
 from monitor.procs import procs
 from monitor.settings import Settings
-from monitor.ticks import Every
+from monitor.ticks import NS, Every
 from monitor.trace import Trace
 from monitor.tree import Tree
 from traces import clock
 from traces.control import Channel, Message
 from traces.records import Host, Mark
+from traces.writer import FLUSH_NS
 
+HOST_WITHOUT_GPU_S = 0.1
+HOST_WITH_GPU_S = 0.2
 PSS_WITHOUT_GPU_S = 1.0
 PSS_WITH_GPU_S = 5.0
 PSS_SHARE = 1 / 500  # of the time that readings may take: what one costs grows with what is mapped
@@ -25,9 +28,9 @@ HOST_NOW = ("rss", "processes", "cpu_s", "host_used", "host_total")
 
 def host_interval(settings: Settings, with_gpu: bool) -> float:
     """Seconds between readings of the tree: without a GPU they are what `interval_s` slows down."""
-    return (
-        settings.host_interval_s if with_gpu else max(settings.host_interval_s, settings.interval_s)
-    )
+    if with_gpu:
+        return settings.host_interval_s or HOST_WITH_GPU_S
+    return max(settings.host_interval_s or HOST_WITHOUT_GPU_S, settings.interval_s)
 
 
 def pss_interval(settings: Settings, with_gpu: bool) -> float:
@@ -51,13 +54,17 @@ class Watch:
         self.follow(settings.watching)
 
     def periodic(self, start: int) -> list[tuple[Every, Job]]:
-        """Return what the slow lane does by itself, and how often."""
+        """Return what the slow lane does by itself, and how often.
+
+        Reading the tree and writing fall on one moment: to wake up costs as much as either.
+        """
         settings = self._settings
         self._pss_due = Every(pss_interval(settings, bool(self._gpus)), start)
         return [
             (Every(host_interval(settings, bool(self._gpus)), start), self._host_due),
             (Every(settings.procs_interval_s if self._gpus else None, start), self.processes),
             (Every(settings.progress_interval_s, start), self.progress),
+            (Every(FLUSH_NS / NS, start), self._trace.flush),
         ]
 
     def note(self, order: Message) -> None:

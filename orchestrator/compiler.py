@@ -5,6 +5,7 @@ It is kept in the user's cache folder. vLLM's kernels ask for a C compiler on a 
 
 import hashlib
 import os
+import platform
 import shlex
 import subprocess
 import tempfile
@@ -12,32 +13,43 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from traces.errors import Problem
+
 SOURCE = Path(__file__).resolve().parents[1] / "monitor" / "ticker.c"
 OPTIONS = ("-O2", "-shared", "-fPIC", "-pthread")
 
 
 def ticker() -> dict[str, str]:
     """Return the sampler's settings about it: where it lies, or why there is none."""
-    command = [*shlex.split(os.environ.get("CC") or "cc"), *OPTIONS]
-    version = hashlib.sha256(SOURCE.read_bytes() + repr(command).encode()).hexdigest()[:16]
     home = user_cache_path("pagedbench") / "compiled"
-    library = home / f"ticker-{os.uname().machine}-{version}.so"
     try:
-        if not library.exists():
-            home.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=home) as folder:
-                draft = Path(folder) / library.name
-                _compile([*command, "-o", str(draft), str(SOURCE)])
-                draft.rename(library)
-    except FileNotFoundError:
-        return {"no_ticker": f"there is no C compiler ({command[0]}); install gcc, or set CC"}
-    except subprocess.CalledProcessError as error:
-        said = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[0]
-        return {"no_ticker": f"{command[0]} cannot compile {SOURCE}: {said}"}
+        return {"ticker": str(_made(home))}
+    except Problem as problem:
+        return {"no_ticker": str(problem)}
     except OSError as error:
         return {"no_ticker": f"cannot write to {home}: {error.strerror}; set XDG_CACHE_HOME"}
-    return {"ticker": str(library)}
 
 
-def _compile(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)
+def _made(home: Path) -> Path:
+    compiler = os.environ.get("CC", "").strip() or "cc"
+    made_for = (SOURCE.read_text(), compiler, OPTIONS, os.uname().machine, platform.libc_ver())
+    version = hashlib.sha256(repr(made_for).encode()).hexdigest()[:16]
+    library = home / f"ticker-{version}.so"
+    if not library.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home) as folder:
+            draft = Path(folder) / library.name
+            _compile(compiler, draft)
+            draft.rename(library)
+    return library
+
+
+def _compile(compiler: str, library: Path) -> None:
+    try:
+        command = [*shlex.split(compiler), *OPTIONS, "-o", str(library), str(SOURCE)]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except (FileNotFoundError, ValueError):
+        raise Problem(f"there is no C compiler ({compiler}); install gcc, or set CC") from None
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[0]
+        raise Problem(f"{compiler} cannot compile {SOURCE}: {said}") from None

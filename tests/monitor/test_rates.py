@@ -49,7 +49,7 @@ def test_dear_readings_of_pss_are_rarer_beside_a_gpu(monkeypatch, gpus, at_least
         uuid=A, baseline=None, used_now=lambda: (0, None), processes=lambda: ({}, None)
     )
     settings = Settings(path="", pss_interval_s=1.0, watching=os.getpid())
-    put: Any = SimpleNamespace(put=lambda record: None)
+    put: Any = SimpleNamespace(put=lambda record: None, flush=lambda: None)
     monkeypatch.setattr(watch, "clock", SimpleNamespace(now=lambda: now[0]))
     monkeypatch.setattr(watch, "host", host)
     watching = watch.Watch(settings, [gpu] * gpus, put, put)

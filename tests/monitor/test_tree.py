@@ -1,5 +1,6 @@
 """A tree is the root, its descendants, those of its session, and those that left with its mark."""
 
+import errno
 import mmap
 import os
 import signal
@@ -143,6 +144,35 @@ def test_a_pid_given_out_again_is_not_the_process_that_had_it(start):
     assert other.pid == root.pid
     assert tree.read() is None
     assert tree.read() is None
+
+
+def test_more_members_than_files_may_be_kept_open(start, monkeypatch):
+    monkeypatch.setattr(trees, "KEPT_OPEN", 2)
+    root = start(
+        "import subprocess, sys, time\n"
+        "for _ in range(5): subprocess.Popen(['sleep', '60'])\n"
+        "print('x', flush=True); time.sleep(60)"
+    )
+    root.stdout.readline()
+    tree = Tree(root.pid)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert tree.read().processes == 6
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+    root.kill()
+    root.wait()
+    assert tree.read().processes == 5
+
+
+def test_pss_without_a_file_descriptor_is_none_with_the_reason(start, monkeypatch):
+    def refuse(path, size):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    tree = Tree(start(SLEEP).pid)
+    with monkeypatch.context() as limited:
+        limited.setattr(proc, "slurp", refuse)
+        size, why = tree.pss()
+    assert size is None
+    assert "Too many open files" in why
 
 
 def test_a_root_that_nobody_waits_for_is_gone_all_the_same(start):

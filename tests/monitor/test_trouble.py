@@ -44,7 +44,7 @@ def test_a_lost_gpu_is_null_with_the_reason_and_the_other_goes_on(driver, tmp_pa
 
 def test_after_a_driver_reset_the_device_is_found_again_by_its_uuid(driver, tmp_path):
     driver.write(GPU_A, GPU_B, f"error nvmlDeviceGetPowerUsage {A} {EVERY_CALL} 3")
-    with Sampling(tmp_path, driver, interval_s=0.01) as sampling:
+    with Sampling(tmp_path, driver, interval_s=0.01, slow_interval_s=0.01) as sampling:
         sampling.until(lambda s: len(of_device(s, A)) > 5)
         driver.write(f"gpu {B} H100 {80 * GIB} {5 * GIB} 0", f"gpu {A} H100 {80 * GIB} {4 * GIB} 0",
                      "reset 1")  # fmt: skip
@@ -79,8 +79,25 @@ def test_an_error_at_the_nth_call_costs_one_sample(driver, tmp_path):
     with Sampling(tmp_path, driver, interval_s=0.01) as sampling:
         sampling.until(lambda s: len(s.of(Sample)) > 30)
         sampling.stop()
-    missing = [sample for sample in sampling.of(Sample) if sample.used is None]
-    assert [sample.why["used"] for sample in missing] == ["the driver timed out"]
+    samples = sampling.of(Sample)
+    missing = [n for n, sample in enumerate(samples) if sample.used is None]
+    assert [samples[n].why["used"] for n in missing] == ["the driver timed out"]
+    assert samples[missing[0] + 1].t - samples[missing[0]].t < 20_000_000, "it is asked again soon"
+
+
+def test_a_driver_that_hangs_until_the_stop_leaves_a_gap(driver, tmp_path):
+    with Sampling(tmp_path, driver, interval_s=0.01) as sampling:
+        sampling.until(lambda s: len(s.of(Sample)) > 5)
+        driver.write(GPU_A, "slow nvmlDeviceGetMemoryInfo_v2 60000000")
+        time.sleep(0.5)
+        sampling.order("stop")
+        done = sampling.wait("done")
+    assert isinstance(sampling.records()[-2], Gap)
+    gap, end = sampling.of(Gap)[-1], sampling.of(End)[0]
+    assert (gap.cause, gap.missed) == ("the readings took too long", end.missed)
+    assert gap.span > 400_000_000
+    assert done["missed"] == end.missed >= 40
+    assert done["rate_hz"] < 90
 
 
 def test_what_is_not_supported_is_asked_once_and_stays_null_with_its_reason(driver, tmp_path):
