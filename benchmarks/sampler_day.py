@@ -28,17 +28,12 @@ SAMPLE = template(
 
 def slower(t: int, tick: int) -> bytes:
     """The records of other kinds that fall on this 10 ms tick."""
-    records: list[Record] = []
-    if tick % 20 == 0:
-        records.append(
-            Load(t=t, uuid=UUID, gpu_util=87, mem_util=41, power_w=345.678, sm_clock=1980,
-                 mem_clock=2619, temperature=61, throttle=["sw_power_cap"])
-        )  # fmt: skip
-    if tick % 10 == 0:
-        records.append(
-            Host(t=t, rss=5 << 30, processes=4, cpu_s=12345.6, major_faults=10,
-                 minor_faults=1 << 20, host_used=20 << 30, host_total=128 << 30, load1=3.5)
-        )  # fmt: skip
+    records: list[Record] = [
+        Load(t=t, uuid=UUID, gpu_util=87, mem_util=41, power_w=345.678, sm_clock=1980,
+             mem_clock=2619, temperature=61, throttle=["sw_power_cap"]),
+        Host(t=t, rss=5 << 30, processes=4, cpu_s=12345.6, major_faults=10,
+             minor_faults=1 << 20, host_used=20 << 30, host_total=128 << 30, load1=3.5),
+    ]  # fmt: skip
     if tick % 100 == 0:
         records.append(Procs(t=t, uuid=UUID, pids={"4242": 70 << 30}, ours=70 << 30, foreign=[]))
     return b"".join(map(encoded, records))
@@ -55,7 +50,7 @@ def write(path: Path, hours: float) -> int:
         for tick in range(ticks):
             t = start + tick * 10 * MS
             writer.line(SAMPLE % (t, (70 << 30) + tick % 4096, 9 << 30, 500 << 20), t)
-            if tick % 10 == 0:
+            if tick % 20 == 0:
                 writer.line(slower(t, tick), t)
     return ticks
 
