@@ -97,6 +97,7 @@ def watch(wish: Wish, folder: Path, show: Show) -> Watched:
 
 
 def _run(wish: Wish, sampler: Sampler, signals: Signals, watched: Watched, show: Show) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     guest = supervise.guest(wish.command, wish.stdout)
     sampler.mark("monitor", "run", "begin", guest.pid)
     deadline = _deadline(wish)
@@ -107,7 +108,7 @@ def _run(wish: Wish, sampler: Sampler, signals: Signals, watched: Watched, show:
         _end(guest)
     sampler.mark("monitor", "run", "end", None)
     watched.exit_code = _shell_code(guest.wait())
-    watched.kernel = _account()
+    watched.kernel = _account(before)
     watched.code = watched.exit_code
     if late:
         watched.code = TIMEOUT
@@ -150,14 +151,20 @@ def _end(guest: "subprocess.Popen[bytes]") -> None:
             return
 
 
-def _account() -> dict[str, Any]:
-    """Read the account of the children waited for: the command's, before the sampler's end."""
+def _account(before: resource.struct_rusage) -> dict[str, Any]:
+    """Read the account of the children waited for since: the command's, before the sampler's end.
+
+    The kernel starts the command's largest size at ours, which it was forked from, and tells only
+    the largest of all children ever: None when it did not exceed these.
+    """
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    not_its_own = max(before.ru_maxrss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    cpu_s = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
     return {
-        "max_rss_of_one": used.ru_maxrss * 1024,
-        "cpu_s": round(used.ru_utime + used.ru_stime, 3),
-        "major_faults": used.ru_majflt,
-        "minor_faults": used.ru_minflt,
+        "max_rss_of_one": used.ru_maxrss * 1024 if used.ru_maxrss > not_its_own else None,
+        "cpu_s": round(cpu_s, 3),
+        "major_faults": used.ru_majflt - before.ru_majflt,
+        "minor_faults": used.ru_minflt - before.ru_minflt,
     }
 
 

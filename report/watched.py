@@ -77,7 +77,8 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     if tree := found["tree"]:
         table.append(("process tree, most resident (RSS)", size(tree["rss_peak"])))
         table.append(("process tree, most held (PSS)", size(tree["pss_peak"])))
-    if kernel := found.get("kernel"):
+    kernel = found.get("kernel")
+    if kernel and kernel["max_rss_of_one"]:
         table.append(("largest process (kernel's account)", size(kernel["max_rss_of_one"])))
     if cpu := kernel or tree:
         table.append(("CPU time", seconds(cpu["cpu_s"])))

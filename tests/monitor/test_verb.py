@@ -76,6 +76,14 @@ def python(code):
     return (sys.executable, "-c", code)
 
 
+def test_what_is_ours_is_not_accounted_to_a_small_command(monitor):
+    seen = monitor(command=("sleep", "0.2"))
+    assert seen.end() == 0
+    assert seen.summary["kernel"]["max_rss_of_one"] is None
+    assert seen.summary["kernel"]["cpu_s"] < 0.05
+    assert "largest process" not in seen.err
+
+
 def test_a_command_leaves_trace_summary_and_timeline_and_its_exit_code(monitor, driver):
     driver.write(GPU, SPIKY, f"energy {A} 0 200000")
     seen = monitor(command=python(ALLOCATE + "; print('hello'); raise SystemExit(7)"))
