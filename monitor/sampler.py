@@ -144,9 +144,8 @@ class Sampler:
     def _finish(self) -> None:
         lost = self.channel.lost.is_set()
         within_s = HURRY_S if lost else LAST_READINGS_S
-        ended = self.lane.stop(within_s)
-        if self.ticker:
-            ended = self._end_ticks(self.ticker, within_s) and ended
+        ended = self._end_ticks(self.ticker, within_s) if self.ticker else True
+        ended = self.lane.stop(within_s if ended else HURRY_S) and ended
         if ended and not lost:
             self.lane.check()
             self.watch.last()
@@ -158,12 +157,13 @@ class Sampler:
         self.channel.send("done", **{k: v for k, v in fields.items() if k not in ("t", "why")})
 
     def _end_ticks(self, ticker: Ticker, within_s: float) -> bool:
-        """End them, and account for those that did not come any more; says whether they ended."""
+        """End them, and account for those that had not come by now; says whether they ended."""
+        now = clock.now()
         ended = ticker.stop(within_s)
         ticker.check()
         self.trace.flush()
         ticker.count()
-        gap = self.ticks.owed(clock.now(), NOT_SCHEDULED if ended else SLOW_READINGS)
+        gap = self.ticks.owed(now, NOT_SCHEDULED if ended else SLOW_READINGS)
         if gap:
             self.trace.put(gap)
         return ended

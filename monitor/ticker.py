@@ -30,9 +30,7 @@ from monitor.trace import Trace
 from traces.errors import Problem
 from traces.writer import encoded
 
-KEPT_S, LEAST_KEPT = 10.0, 1024  # of rows: how long a disk may keep the trace waiting
-
-
+KEPT_S, LEAST_KEPT = 10.0, 1024  # ticks: how long a disk may keep the trace waiting
 COUNTED_TOGETHER = 1 << 15  # bytes: by the thousand it takes a tenth of the time
 
 
