@@ -158,7 +158,7 @@ def _account(before: resource.struct_rusage) -> dict[str, Any]:
     the largest of all children ever: None when it did not exceed these.
     """
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    not_its_own = max(before.ru_maxrss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    not_its_own = max(before.ru_maxrss, _largest_kib())
     cpu_s = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
     return {
         "max_rss_of_one": used.ru_maxrss * 1024 if used.ru_maxrss > not_its_own else None,
@@ -166,6 +166,12 @@ def _account(before: resource.struct_rusage) -> dict[str, Any]:
         "major_faults": used.ru_majflt - before.ru_majflt,
         "minor_faults": used.ru_minflt - before.ru_minflt,
     }
+
+
+def _largest_kib() -> int:
+    """Return the largest size of this process; getrusage would begin with its own parent's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def _deadline(wish: Wish) -> float:
