@@ -31,7 +31,7 @@ class Gpu:
     def __init__(self, device: Device, library: Library) -> None:
         self.device = device
         self.uuid = device.uuid
-        self.library = library
+        self.nvml = library
         library.watched.append(device)
         self.baseline: int | None = None
         self.ask_at = NEVER
@@ -94,7 +94,7 @@ class Gpu:
     def _ask_again(self, trace: Trace, interval: int) -> None:
         _, reason = self._read()
         if reason and reason.then is Then.REOPEN:
-            self.library.reopen()
+            self.nvml.reopen()
             _, reason = self._read()
         if reason:
             trace.put(self._silent(reason))
@@ -180,20 +180,20 @@ class Gpu:
         return numbers and numbers.used, reason and reason.text
 
     def _read(self) -> tuple[Numbers | None, Reason | None]:
-        with self.library.lock:
+        with self.nvml.lock:
             return self.device.read()
 
     def energy(self, where: str) -> Energy:
         """Read the energy counter; slow."""
         why: dict[str, str] = {}
-        with self.library.lock:
+        with self.nvml.lock:
             total = self._value("total_mj", self.device.energy, why)
         return Energy(t=0, uuid=self.uuid, total_mj=total, where=where, why=why or None)
 
     def processes(self) -> tuple[dict[int, int | None] | None, str | None]:
         """Read the process list: pid to bytes, or None and why."""
         why: dict[str, str] = {}
-        with self.library.lock:
+        with self.nvml.lock:
             found = self._value("pids", self.device.processes, why)
         return found, why.get("pids")
 

@@ -55,8 +55,8 @@ class Sampler:
         self.trace = Trace(
             Path(settings.path), {"interval_s": settings.interval_s, **settings.meta}
         )
-        self.library = Library()
-        self.gpus, self.reason = find(self.library, settings)
+        self.nvml = Library()
+        self.gpus, self.reason = find(self.nvml, settings)
         if self.gpus:
             if not settings.ticker:
                 raise Problem(f"a GPU cannot be watched: {settings.no_ticker}")
@@ -97,7 +97,7 @@ class Sampler:
                 self.ending = True
 
     def _introduce(self) -> None:
-        devices = [describe(gpu, self.library) for gpu in self.gpus]
+        devices = [describe(gpu, self.nvml) for gpu in self.gpus]
         for device in devices:
             self.trace.put(device)
         rows = [
@@ -152,7 +152,7 @@ class Sampler:
         account = self._account()
         self.trace.put(account)
         self.trace.close()
-        self.library.close()
+        self.nvml.close()
         fields = {name: getattr(account, name) for name in account.__struct_fields__}
         self.channel.send("done", **{k: v for k, v in fields.items() if k not in ("t", "why")})
 

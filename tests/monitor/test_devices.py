@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from monitor.devices import choose
+from tests.monitor.double import GIB, MIG, A, B, Sampling
 from traces.errors import Problem
+from traces.records import Load, Sample
 
 
 @dataclass
@@ -78,3 +80,42 @@ def test_a_device_asked_for_by_name_must_exist():
 def test_an_old_mig_name_is_refused_with_the_remedy():
     with pytest.raises(Problem, match="nvidia-smi -L"):
         visible("MIG-GPU-bb33/1/0")
+
+
+def test_visible_devices_are_watched_by_index_uuid_and_instance(driver, tmp_path):
+    driver.write(
+        f"gpu {A} H100 {80 * GIB} {GIB} 0",
+        f"gpu {B} H100 {80 * GIB} 0 0",
+        f"mig {MIG} H100-1g.10gb {10 * GIB} {2 * GIB} 0 {B}",
+        f"error nvmlDeviceGetUtilizationRates {MIG} 1 99 3",
+    )
+    with Sampling(tmp_path, driver, cuda_visible_devices=f"0,{MIG[:12]}") as sampling:
+        ready = sampling.wait("ready")
+        sampling.until(lambda s: {load.uuid for load in s.of(Load)} == {A, MIG})
+        sampling.stop()
+    assert [device["uuid"] for device in ready["devices"]] == [A, MIG]
+    instance = ready["devices"][1]
+    assert (instance["parent"], instance["index"], instance["memory_total"]) == (B, 1, 10 * GIB)
+    assert {s.uuid: s.used for s in sampling.of(Sample)} == {A: GIB, MIG: 2 * GIB}
+    load = next(load for load in sampling.of(Load) if load.uuid == MIG)
+    assert load.why == dict.fromkeys(("gpu_util", "mem_util"), "not supported by this device")
+    assert load.power_w is not None
+
+
+def test_the_environments_visible_devices_count_when_nothing_else_is_said(
+    driver, tmp_path, monkeypatch
+):
+    driver.write(f"gpu {A} H100 {80 * GIB} {GIB} 0", f"gpu {B} H100 {80 * GIB} 0 0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with Sampling(tmp_path, driver) as sampling:
+        assert [device["uuid"] for device in sampling.wait("ready")["devices"]] == [B]
+        sampling.stop()
+
+
+@pytest.mark.parametrize("asked", ["7", "GPU-none"])
+def test_a_gpu_asked_for_that_is_not_there_is_one_clear_line(driver, tmp_path, asked):
+    with (
+        Sampling(tmp_path, driver, gpus=[asked]) as sampling,
+        pytest.raises(AssertionError, match=rf"no GPU {asked} on this machine; there is: 0 \({A}"),
+    ):
+        sampling.wait("ready")

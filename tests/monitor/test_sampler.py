@@ -11,7 +11,7 @@ import pytest
 
 from monitor import settings
 from monitor.nvml import Library
-from tests.monitor.double import GIB, MIG, A, B, Driver, Sampling
+from tests.monitor.double import GIB, A, B, Driver, Sampling
 from traces.errors import Problem
 from traces.records import Device, End, Energy, Gap, Header, Host, Load, Mark, Procs, Sample
 
@@ -228,26 +228,6 @@ def test_no_watched_tree_is_null_with_the_reason_not_zero(driver, tmp_path):
     assert sampling.of(Procs)[0].why == {"ours": "no process tree is watched"}
 
 
-def test_visible_devices_are_watched_by_index_uuid_and_instance(driver, tmp_path):
-    driver.write(
-        f"gpu {A} H100 {80 * GIB} {GIB} 0",
-        f"gpu {B} H100 {80 * GIB} 0 0",
-        f"mig {MIG} H100-1g.10gb {10 * GIB} {2 * GIB} 0 {B}",
-        f"error nvmlDeviceGetUtilizationRates {MIG} 1 99 3",
-    )
-    with Sampling(tmp_path, driver, cuda_visible_devices=f"0,{MIG[:12]}") as sampling:
-        ready = sampling.wait("ready")
-        sampling.until(lambda s: {load.uuid for load in s.of(Load)} == {A, MIG})
-        sampling.stop()
-    assert [device["uuid"] for device in ready["devices"]] == [A, MIG]
-    instance = ready["devices"][1]
-    assert (instance["parent"], instance["index"], instance["memory_total"]) == (B, 1, 10 * GIB)
-    assert {s.uuid: s.used for s in sampling.of(Sample)} == {A: GIB, MIG: 2 * GIB}
-    load = next(load for load in sampling.of(Load) if load.uuid == MIG)
-    assert load.why == dict.fromkeys(("gpu_util", "mem_util"), "not supported by this device")
-    assert load.power_w is not None
-
-
 def test_progress_says_where_memory_stands_and_how_high_it_was(driver, tmp_path):
     driver.write(f"gpu {A} H100 {80 * GIB} {GIB} 0", f"spike {A} {GIB} 40000 15000")
     config = {
@@ -281,22 +261,3 @@ def test_progress_says_where_memory_stands_and_how_high_it_was(driver, tmp_path)
 def test_bad_settings_are_one_line(config, words):
     with pytest.raises(Problem, match=words):
         settings.read(config)
-
-
-def test_the_environments_visible_devices_count_when_nothing_else_is_said(
-    driver, tmp_path, monkeypatch
-):
-    driver.write(f"gpu {A} H100 {80 * GIB} {GIB} 0", f"gpu {B} H100 {80 * GIB} 0 0")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    with Sampling(tmp_path, driver) as sampling:
-        assert [device["uuid"] for device in sampling.wait("ready")["devices"]] == [B]
-        sampling.stop()
-
-
-@pytest.mark.parametrize("asked", ["7", "GPU-none"])
-def test_a_gpu_asked_for_that_is_not_there_is_one_clear_line(driver, tmp_path, asked):
-    with (
-        Sampling(tmp_path, driver, gpus=[asked]) as sampling,
-        pytest.raises(AssertionError, match=rf"no GPU {asked} on this machine; there is: 0 \({A}"),
-    ):
-        sampling.wait("ready")

@@ -1,64 +1,16 @@
 """report.html in a real browser: it draws, can be used, asks nobody, and shows text as text."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from report import canonical, pages
-from report.build import Run, build
+from report import pages
+from report.build import build
 from report.html import render
 from report.scene import Entry
-from tests.report import simulate
-from tests.report.browser import Opened, browser, open_page
-from tests.report.folder import Folder, meta
-
-HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked=2'>"
-RIGHT_TO_LEFT = "שלום עולם: مرحبا بالعالم"
-LONG = "word " * 200_000
-MODEL = "tiny<b onmouseover=hacked()>bold</b>{{ 7*7 }}"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as running:
-        yield running
-
-
-def make(path: Path) -> Path:
-    """A run with a failed backend and with names and prompts from a hostile outside."""
-    folder = simulate.run_folder(Folder(path), gpu=True)
-    cut = path / "cells" / "hf-static.r0"  # interrupted after its last phase: traces are whole
-    folder.about(cut, "hf-static", status="interrupted", reason="stopped by the user")
-    failed = path / "cells" / "hf-paged.r0"
-    failed.mkdir()
-    folder.about(failed, "hf-paged", status="oom", reason=HOSTILE, log_tail=[HOSTILE, "last line"])
-    texts = [HOSTILE, RIGHT_TO_LEFT, LONG, None]
-    requests = [
-        {"id": name, "text": text, "prompt_ids": [1] * prompt, "output_tokens": output}
-        for (name, prompt, output), text in zip(
-            simulate.asked(), texts + ["plain"] * 12, strict=True
-        )
-    ]
-    (path / "workload.json").write_text(json.dumps({"requests": requests}))
-    model = {**meta()["model"], "name": MODEL}
-    environment = {"cpu": {"model": HOSTILE, "cores": 2}, "versions": {"vllm": "0.32.0"}}
-    run = Run(path)
-    result = build(path, meta(device="cuda", model=model, environment=environment), run)
-    (path / "result.json").write_bytes(canonical.dumps(result))
-    return pages.write(path, result, run)[1]
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory) -> Path:
-    return make(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture(scope="module")
-def opened(chromium, path) -> Opened:
-    return open_page(chromium, path)
+from tests.report import outside
+from tests.report.browser import Opened, open_page
+from tests.report.folder import meta
 
 
 def text_of(opened: Opened, selector: str) -> str:
@@ -206,13 +158,13 @@ def test_requests_are_searched(opened):
 
 def test_outside_text_is_shown_as_text(opened):
     assert opened.page.evaluate("window.hacked") is None
-    assert MODEL in text_of(opened, "h1")
+    assert outside.MODEL in text_of(opened, "h1")
     table = text_of(opened, "#requests")
-    assert HOSTILE in table
-    assert RIGHT_TO_LEFT in table
+    assert outside.HOSTILE in table
+    assert outside.RIGHT_TO_LEFT in table
     assert "1,000,000 characters in all" in table
-    assert HOSTILE in text_of(opened, "#comparison pre")
-    assert HOSTILE in text_of(opened, ".about")
+    assert outside.HOSTILE in text_of(opened, "#comparison pre")
+    assert outside.HOSTILE in text_of(opened, ".about")
     assert opened.page.locator("img").count() == 0
 
 
@@ -233,91 +185,11 @@ def test_all_controls_are_reached_with_the_tab_key(opened):
     assert wanted <= seen
 
 
-def test_the_theme_button_turns_plots_too(opened):
-    ground = "getComputedStyle(document.body).backgroundColor"
-    ink = "document.getElementById('memory').layout.font.color"
-    light = opened.page.evaluate(f"[{ground}, {ink}]")
-    opened.page.locator("#theme").click()
-    opened.page.locator("#theme").click()
-    dark = opened.page.evaluate(f"[{ground}, {ink}]")
-    opened.page.locator("#theme").click()
-    assert light[0] != dark[0]
-    assert light[1] != dark[1]
-    assert opened.page.evaluate(f"[{ground}, {ink}]") == light
-
-
-CONTRAST = """() => {
-  const rgb = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-    .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const ground = (node) => {
-    for (; node; node = node.parentElement) {
-      const found = rgb(getComputedStyle(node).backgroundColor);
-      if (found.length === 3 || found[3] > 0.99) return found;
-    }
-    return [255, 255, 255];
-  };
-  const bad = [];
-  for (const node of document.querySelectorAll("body *")) {
-    const text = [...node.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    if (!text || !node.checkVisibility() || ["SCRIPT", "STYLE"].includes(node.tagName)) continue;
-    const inSvg = node.closest("svg");
-    if (inSvg && node.closest(".bars, .barlayer, .hoverlayer")) continue;
-    const style = getComputedStyle(node);
-    const [a, b] = [light(rgb(inSvg ? style.fill : style.color)), light(ground(node))];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) bad.push([ratio.toFixed(2), node.tagName, node.textContent.slice(0, 40)]);
-  }
-  return bad;
-}"""
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_text_contrast_is_aa(chromium, path, theme):
-    opened = open_page(chromium, path, theme=theme)
-    assert opened.page.evaluate("document.documentElement.dataset.theme") == theme
-    assert opened.page.evaluate(CONTRAST) == []
-
-
-def test_a_phone_shows_it_without_sideways_scrolling(chromium, path):
-    opened = open_page(chromium, path, width=375)
-    assert opened.errors == []
-    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 375
-    wide = opened.page.evaluate(
-        "[...document.querySelectorAll('.plot .main-svg, canvas, button, select, input')]"
-        ".filter((e) => e.getBoundingClientRect().right > 376).map((e) => e.id || e.tagName)"
-    )
-    assert wide == []
-
-
-def test_it_prints(chromium, path):
-    opened = open_page(chromium, path, theme="dark")
-    opened.page.emulate_media(media="print")
-    assert opened.page.locator("nav").is_hidden()
-    assert opened.page.pdf()[:4] == b"%PDF"
-
-
-def test_plots_are_drawn_anew_for_paper_and_for_the_screen_again(opened):
-    widths = (
-        "[...document.querySelectorAll('figure:not([hidden]) > .plot')]"
-        ".map((e) => [e.querySelector('.main-svg').clientWidth, e.clientWidth])"
-    )
-    theme = "document.documentElement.dataset.theme"
-    before = opened.page.evaluate(widths), opened.page.evaluate(theme)
-    opened.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    paper = opened.page.evaluate(widths)
-    assert opened.page.evaluate(theme) == "light"
-    assert all(plot == room <= 700 for plot, room in paper), paper
-    opened.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
-    assert (opened.page.evaluate(widths), opened.page.evaluate(theme)) == before
-
-
 def test_two_runs_are_overlaid(chromium, tmp_path):
     base, head = tmp_path / "base", tmp_path / "head"
     for folder in (base, head):
         folder.mkdir()
-        make(folder)
+        outside.make(folder)
     out = pages.overlay(base, head, (str(base), "head"), tmp_path / "both.html")
     opened = open_page(chromium, out)
     assert opened.errors == []

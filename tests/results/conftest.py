@@ -42,3 +42,8 @@ def stored(tmp_path):
 @pytest.fixture
 def toy(tmp_path):
     return toys.make(tmp_path / "toy")
+
+
+@pytest.fixture
+def base(stored):
+    return stored("base", seed=1)
