@@ -92,16 +92,16 @@ class Gpu:
             self._ask_again(trace, interval)
 
     def _ask_again(self, trace: Trace, interval: int) -> None:
-        _, reason = self._read()
+        numbers, reason = self._read()
         if reason and reason.then is Then.REOPEN:
             self.nvml.reopen()
-            _, reason = self._read()
+            numbers, reason = self._read()
+        if not reason:
+            trace.put(self._recovered())
+        trace.put(self._sample(numbers, reason))
         if reason:
-            trace.put(self._silent(reason))
             self._failed(reason, interval)
         else:
-            trace.put(self._recovered())
-            trace.put(self.sample())
             self._refused.clear()  # now that the readings of before are written
             self._memory.resting = 0
 
@@ -168,8 +168,10 @@ class Gpu:
 
     def sample(self) -> Sample:
         """Read the memory now, from any thread."""
-        numbers, reason = self._read()
-        if numbers is None or reason:
+        return self._sample(*self._read())
+
+    def _sample(self, numbers: Numbers | None, reason: Reason | None) -> Sample:
+        if numbers is None:
             return self._silent(reason or of(LACKING))
         why = {"reserved": NO_RESERVED} if numbers.reserved is None else None
         return Sample(t=0, uuid=self.uuid, why=why, **numbers._asdict())

@@ -35,7 +35,6 @@ class Trace:
         except OSError as error:
             raise self._lost(error) from error
         self.source: Source = lambda: (clock.now(), b"")
-        self._flushed = clock.now()
 
     def put(self, record: Record) -> None:
         """Stamp and write one record."""
@@ -55,14 +54,13 @@ class Trace:
 
     def flush_overdue(self, now: int) -> int:
         """Flush if whose task it is has not done so; returns when it will be overdue next."""
-        if now - self._flushed >= OVERDUE_NS:
+        if now - self._writer.flushed >= OVERDUE_NS:
             self.flush()
-        return self._flushed + OVERDUE_NS
+        return self._writer.flushed + OVERDUE_NS
 
     def flush(self) -> None:
         """Hand everything to the kernel."""
         with self._lock:
-            self._flushed = clock.now()
             try:
                 self._catch_up()
                 self._writer.flush()

@@ -27,7 +27,8 @@ class Writer:
     """One trace file. Creates it (an existing one is an error) and writes its header.
 
     Lines are collected in memory and written at most every 100 ms, or when 64 KiB are waiting;
-    `flush` forces it. Raises OSError when the disk refuses (full, gone): the caller decides.
+    `flush` forces it, `flushed` is when it was last done. Raises OSError when the disk refuses
+    (full, gone): the caller decides.
     Threads may share one: Transformers schedules in a thread of its own.
     """
 
@@ -35,7 +36,7 @@ class Writer:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self._waiting = bytearray()
         self._lock = threading.RLock()
-        self._flushed = clock.now()
+        self.flushed = clock.now()
         t, wall = clock.paired()
         self.write(
             Header(
@@ -59,13 +60,13 @@ class Writer:
         """Queue one record that is a line already, of time `t`: for whoever writes thousands."""
         with self._lock:
             self._waiting += line
-            if len(self._waiting) >= BUFFER_BYTES or t - self._flushed >= FLUSH_NS:
+            if len(self._waiting) >= BUFFER_BYTES or t - self.flushed >= FLUSH_NS:
                 self.flush()
 
     def flush(self) -> None:
         """Hand everything queued to the kernel: from there it survives the process."""
         with self._lock:
-            self._flushed = clock.now()
+            self.flushed = clock.now()
             while self._waiting:
                 written = os.write(self._fd, self._waiting)
                 del self._waiting[:written]
