@@ -22,7 +22,11 @@ class Sampler:
         self._child = Child(
             "sampler", "monitor.sampler:main", config, log, environment.for_worker()
         )
-        ready = self._await("ready", READY_S)
+        try:
+            ready = self._await("ready", READY_S)
+        except KeyboardInterrupt:
+            self._child.kill()
+            raise
         if ready is None:
             lines = self._child.tail()
             self._child.kill()

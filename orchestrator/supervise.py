@@ -22,6 +22,7 @@ import psutil
 from multiprocess import resource_tracker
 from multiprocess.connection import wait
 
+from orchestrator.stopping import undisturbed
 from traces import control
 
 ASK_S, TERM_S, KILL_S = 10.0, 5.0, 5.0
@@ -49,9 +50,18 @@ class Child:
         resource_tracker.ensure_running()  # ours, not the child's: it must not carry its mark
         _spawn.set_executable(interpreter or sys.executable)
         with _environment({**environment, control.MARK: self.mark}), _no_main(), _path(interpreter):
-            self._process.start()
+            self._start()
         theirs.close()
-        self.pid: int = self._process.pid
+
+    def _start(self) -> None:
+        """Start it whole or not at all: half started it would complain on our stderr."""
+        try:
+            with undisturbed(), _born_deaf():
+                self._process.start()
+                self.pid: int = self._process.pid
+        except KeyboardInterrupt:
+            self.kill()
+            raise
 
     def message(self, timeout: float) -> control.Message | None:
         """Return the next message, or None when none came in `timeout` seconds or it is gone."""
@@ -229,6 +239,19 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def _born_deaf() -> Iterator[None]:
+    """Block Ctrl-C for what starts here: the child is of our terminal until it leaves our session.
+
+    It unblocks the signal itself (`control.enter`). What comes for us meanwhile comes afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

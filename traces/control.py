@@ -76,6 +76,7 @@ class Channel:
 def enter(target: str, config: dict[str, Any], connection: Connection, log: str) -> None:
     """Run `target` ("module:function") as function(config, channel) in a session of its own."""
     os.setsid()
+    _hear()
     _redirect(log)
     channel = Channel(connection)
     channel.send("hello", pid=os.getpid(), session=os.getsid(0))
@@ -90,6 +91,13 @@ def enter(target: str, config: dict[str, Any], connection: Connection, log: str)
     finally:
         if channel.lost.is_set():
             _end_run()
+
+
+def _hear() -> None:
+    """Unblock Ctrl-C, with which we are born blocked; one that waits was for our parent."""
+    ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, ours)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def describe(error: BaseException) -> dict[str, str]:

@@ -5,7 +5,9 @@ import pty
 import signal
 import threading
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from tests.orchestrator.bench import A_FIRST, finish, wait_for
@@ -101,6 +103,53 @@ def test_while_it_prepares(bench):
     assert (done.returncode, done.stderr.strip()) == (130, "pagedbench: interrupted")
     assert bench.remains() == {}
     assert bench.resume().returncode == 0
+
+
+INTERRUPTED_AS_IT_STARTS_A_CHILD = """
+import os, signal, sys
+from multiprocess import util
+from orchestrator.cli import main
+
+spawn = util.spawnv_passfds
+
+def interrupted(path, *rest):
+    pid = spawn(path, *rest)
+    if b"spawn_main" in b"".join(os.fsencode(arg) for arg in rest[0]):
+        os.kill(os.getpid(), signal.SIGINT)
+    return pid
+
+util.spawnv_passfds = interrupted
+main()
+"""
+
+
+def test_while_it_starts_a_child(bench):
+    """Before the child has been told what to do: it would complain about the pipe's end."""
+    python = ("-c", INTERRUPTED_AS_IT_STARTS_A_CHILD)
+    done = bench.run("--quiet", "--suite", bench.suite(), "--out", bench.out, python=python)
+    assert (done.returncode, done.stderr.strip()) == (130, "pagedbench: interrupted")
+    assert bench.remains() == {}
+
+
+def test_at_a_terminal_a_child_that_starts_is_not_meant(bench):
+    """A terminal sends it to the whole group, of which a child is until it has its own session."""
+    process = bench.start(
+        "--quiet", "--suite", bench.suite(), "--out", bench.out, start_new_session=True
+    )
+    wait_for(lambda: newborn(process.pid), "a child in our session")
+    os.killpg(process.pid, signal.SIGINT)
+    done = finish(process)
+    assert (done.returncode, done.stderr.strip()) == (130, "pagedbench: interrupted")
+    assert bench.remains() == {}
+
+
+def newborn(pid):
+    """Whether a child that multiprocess spawned is still in the session of its parent."""
+    for child in psutil.Process(pid).children():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if "spawn_main" in " ".join(child.cmdline()) and os.getsid(child.pid) == pid:
+                return True
+    return False
 
 
 def test_under_nohup_a_closed_terminal_is_no_reason_to_stop(bench):
