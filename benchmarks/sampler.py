@@ -1,7 +1,7 @@
 """`make perf-sampler`: what the sampler costs, what it catches, and the same for its peers.
 
     python -m benchmarks.sampler [--quick] [--json FILE] [--docs docs/sampler.md]
-    python -m benchmarks.sampler --vllm [--model NAME] [--window S] [--rounds N] [--json FILE]
+    python -m benchmarks.sampler --vllm [--model NAME] [--window S] [--rounds N] [--only TOOL...]
     python -m benchmarks.sampler --table FILE... [--docs docs/sampler.md]
     python -m benchmarks.sampler --trace FILE     a short real trace, for the tests
 
@@ -50,6 +50,8 @@ from orchestrator import compiler
 from tests.monitor.double import GIB, Driver, Sampling, compile_driver
 from traces import clock
 from traces.records import Sample
+
+COMPARED = ["ours_1khz", "smi", "optimum"]
 
 
 def floors(seconds: float, gpu: bool) -> dict[str, float]:
@@ -148,7 +150,9 @@ def alone(quick: bool, rounds: int, window: float, limit: float) -> dict[str, An
     return found
 
 
-def with_vllm(model: str, rounds: int, window: float, limit: float) -> dict[str, Any]:
+def with_vllm(
+    model: str, rounds: int, window: float, limit: float, only: list[str] | None
+) -> dict[str, Any]:
     """Measure what the tools cost, and cost vLLM, while it generates; in so many seconds."""
     until = time.monotonic() + limit
     contestants, found = opened()
@@ -156,7 +160,7 @@ def with_vllm(model: str, rounds: int, window: float, limit: float) -> dict[str,
         program = vllm(Path(folder), model, window)
         try:
             found["program"] = program.about
-            found |= effect(compared(contestants), program, rounds, window, until)
+            found |= effect(compared(contestants, only), program, rounds, window, until)
         finally:
             program.end()
     return found
@@ -170,9 +174,9 @@ def opened() -> tuple[dict[str, Tool], dict[str, Any]]:
     return here, {"machine": machine(), "missing": missing}
 
 
-def compared(contestants: dict[str, Tool]) -> list[Tool]:
+def compared(contestants: dict[str, Tool], only: list[str] | None = None) -> list[Tool]:
     """The tools whose effect is measured."""
-    return [contestants[name] for name in ("ours_1khz", "smi", "optimum") if name in contestants]
+    return [contestants[name] for name in only or COMPARED if name in contestants]
 
 
 def beside(
@@ -215,6 +219,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="shorter windows")
     parser.add_argument("--vllm", action="store_true", help="measure beside vLLM, in long windows")
     parser.add_argument("--model", default="", help="for vLLM; by default one that suits the GPU")
+    parser.add_argument(
+        "--only", nargs="+", choices=COMPARED, help="beside vLLM, these tools alone"
+    )
     parser.add_argument("--window", type=float, help="seconds of each run of the program")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds")
     parser.add_argument("--limit", type=float, help="seconds for everything")
@@ -232,7 +239,7 @@ def main() -> None:
         begin = time.monotonic()
         if asked.vllm:
             window = asked.window or (3.0 if asked.quick else 20.0)
-            found = with_vllm(asked.model, asked.rounds, window, asked.limit or 1200)
+            found = with_vllm(asked.model, asked.rounds, window, asked.limit or 1200, asked.only)
         else:
             window = asked.window or (1.5 if asked.quick else 3.5)
             found = alone(asked.quick, asked.rounds, window, asked.limit or 150)

@@ -156,8 +156,10 @@ def effect(
     order = random.Random(1)
     ratios: dict[str, list[float]] = {tool.name: [] for tool in contestants}
     costs: dict[str, list[Cost]] = {tool.name: [] for tool in contestants}
+    span = (len(contestants) + 1) * (window + 1.5)
     for _ in range(rounds):
-        if time.monotonic() + (len(contestants) + 1) * (window + 1.5) > until:
+        begun = time.monotonic()
+        if begun + span > until:
             break
         speeds = {}
         for tool in order.sample([None, *contestants], len(contestants) + 1):
@@ -170,6 +172,7 @@ def effect(
             say(f"{tool.name if tool else 'alone'}: {done['steps'] / done['seconds']:,.1f}/s")
         for tool in contestants:
             ratios[tool.name].append(speeds[tool.name] / speeds[""])
+        span = time.monotonic() - begun
     return {
         "effect": [
             {"tool": name, "window_s": window, **interval(found)} for name, found in ratios.items()
@@ -193,6 +196,8 @@ def say(text: str) -> None:
 
 def interval(ratios: list[float]) -> dict[str, Any]:
     """Geometric mean of paired ratios, less one, with its 95 % t interval."""
+    if not ratios:
+        return {"n": 0, "change": None, "low": None, "high": None}
     found = stats.summarize(ratios)
     if found.low is None or found.high is None:
         return {"n": found.n, "change": None, "low": None, "high": None}
