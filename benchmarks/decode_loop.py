@@ -4,13 +4,14 @@ Like token generation it launches many small kernels and waits for each token on
 it feels both a busy core and a held driver lock. Orders come on stdin, answers go to stdout, one
 line of JSON each:
 
-    run SECONDS    -> {"steps": n, "seconds": s}
+    run SECONDS    -> [[begin_ns, end_ns], ...]  the steps
     spikes COUNT   -> [[begin_ns, end_ns], ...]  1 GiB held for 5 ms, 100 ms apart
 """
 
 import json
 import sys
 import time
+from itertools import pairwise
 
 import torch
 
@@ -39,14 +40,13 @@ class Loop:
             x = x / x.float().pow(2).mean(-1, keepdim=True).sqrt().to(x.dtype)
         (x @ self.head).argmax(-1).tolist()
 
-    def run(self, seconds: float) -> dict[str, float]:
-        """Step for so many seconds."""
-        begin = time.monotonic()
-        steps = 0
-        while time.monotonic() - begin < seconds:
+    def run(self, seconds: float) -> list[tuple[int, int]]:
+        """Step for so many seconds; return when each step began and ended."""
+        times = [time.monotonic_ns()]
+        while times[-1] - times[0] < seconds * 1e9:
             self.step()
-            steps += 1
-        return {"steps": steps, "seconds": time.monotonic() - begin}
+            times.append(time.monotonic_ns())
+        return list(pairwise(times))
 
 
 def spikes(count: int) -> list[tuple[int, int]]:

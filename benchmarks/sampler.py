@@ -6,13 +6,13 @@
     python -m benchmarks.sampler --trace FILE     a short real trace, for the tests
 
 The first measures beside a decode-like loop on the GPU of this machine: CPU share of one core and
-ticks on time, 1 GiB spikes of 5 ms caught, and the effect on the loop's speed in short windows.
-Without a GPU only what needs none: the cost of waking up, and our own overhead above the driver's
-double (tests/monitor/fake_nvml.c), with eight GPUs and beside busy programs too. Bounded to 150 s;
-`--quick` takes some 70.
+ticks on time, 1 GiB spikes of 5 ms caught, and the effect on the loop's speed. Without a GPU only
+what needs none: the cost of waking up, and our own overhead above the driver's double
+(tests/monitor/fake_nvml.c), with eight GPUs and beside busy programs too. It takes some 6 minutes;
+with `--quick`, which leaves the effect out, some 2.
 
-With `--vllm` the measured program is vLLM with a full batch, and windows are 20 s: what each tool
-costs and what it costs vLLM, in interleaved rounds. It takes some 9 minutes.
+With `--vllm` the measured program is vLLM with a full batch, and runs are of 20 s. It takes some 10
+minutes. Costs are medians of windows in turns; how the effect is measured is in sampler_effect.py.
 """
 
 import argparse
@@ -31,15 +31,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import engines_table, sampler_table
-from benchmarks.sampler_program import (
-    Program,
-    caught,
-    decode,
-    effect,
-    short_trace,
-    vllm,
-    watched,
-)
+from benchmarks.sampler_effect import costs, effect
+from benchmarks.sampler_program import caught, decode, short_trace, vllm
 from benchmarks.sampler_tools import Tool, ran_ns, tools
 from monitor.compiled import load
 from monitor.gpu import Gpu
@@ -51,6 +44,7 @@ from tests.monitor.double import GIB, Driver, Sampling, compile_driver
 from traces import clock
 from traces.records import Sample
 
+COST_ROUNDS = 3
 COMPARED = ["ours_1khz", "smi", "optimum"]
 
 
@@ -141,10 +135,14 @@ def alone(quick: bool, rounds: int, window: float, limit: float) -> dict[str, An
         program = decode(Path(folder))
         try:
             found["program"] = program.about
-            beside(program, found, contestants, 3.0 if quick else 5.0)
-            found["effect"] = effect(compared(contestants), program, rounds, window, until)[
-                "effect"
-            ]
+            program.ask("run 4")
+            found["floors_busy"] = floors(1.5, True)
+            program.wait()
+            everyone = list(contestants.values())
+            found["spikes"] = [caught(tool, program) for tool in everyone]
+            found["cost"] = costs(everyone, program, COST_ROUNDS, window, until)
+            if not quick:
+                found["effect"] = effect(compared(contestants), program, rounds, window, until)
         finally:
             program.end()
     return found
@@ -160,7 +158,9 @@ def with_vllm(
         program = vllm(Path(folder), model, window)
         try:
             found["program"] = program.about
-            found |= effect(compared(contestants, only), program, rounds, window, until)
+            asked = compared(contestants, only)
+            found["cost"] = costs(asked, program, COST_ROUNDS, window, until)
+            found["effect"] = effect(asked, program, rounds, window, until)
         finally:
             program.end()
     return found
@@ -177,19 +177,6 @@ def opened() -> tuple[dict[str, Tool], dict[str, Any]]:
 def compared(contestants: dict[str, Tool], only: list[str] | None = None) -> list[Tool]:
     """The tools whose effect is measured."""
     return [contestants[name] for name in only or COMPARED if name in contestants]
-
-
-def beside(
-    program: Program, found: dict[str, Any], contestants: dict[str, Tool], span: float
-) -> None:
-    """Costs while the program runs, then the spikes that each tool sees of it."""
-    program.ask(f"run {3 + len(contestants) * (span + 2.5)}")
-    found["floors_busy"] = floors(1.5, True)
-    found["cost"] = [
-        watched(tool, program.pid, lambda: time.sleep(span))[1] for tool in contestants.values()
-    ]
-    program.wait()
-    found["spikes"] = [caught(tool, program) for tool in contestants.values()]
 
 
 def importable(name: str) -> bool:
@@ -222,8 +209,8 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", choices=COMPARED, help="beside vLLM, these tools alone"
     )
-    parser.add_argument("--window", type=float, help="seconds of each run of the program")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds")
+    parser.add_argument("--window", type=float, help="seconds of each run")
+    parser.add_argument("--rounds", type=int, default=5, help="runs with each tool")
     parser.add_argument("--limit", type=float, help="seconds for everything")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--table", type=Path, nargs="+", help="measure nothing: show these figures")
@@ -238,11 +225,11 @@ def main() -> None:
     else:
         begin = time.monotonic()
         if asked.vllm:
-            window = asked.window or (3.0 if asked.quick else 20.0)
+            window = asked.window or (4.0 if asked.quick else 20.0)
             found = with_vllm(asked.model, asked.rounds, window, asked.limit or 1200, asked.only)
         else:
-            window = asked.window or (1.5 if asked.quick else 3.5)
-            found = alone(asked.quick, asked.rounds, window, asked.limit or 150)
+            window = asked.window or (2.0 if asked.quick else 6.0)
+            found = alone(asked.quick, asked.rounds, window, asked.limit or 480)
         figures = [{**found, "quick": asked.quick, "seconds": time.monotonic() - begin}]
     if asked.json:
         asked.json.write_text(json.dumps(figures[0], indent=1) + "\n")

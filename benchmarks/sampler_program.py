@@ -1,4 +1,4 @@
-"""The program that samplers watch, and what it tells of them: spikes seen, speed kept.
+"""The program that samplers watch, and the spikes of it that they see.
 
 It runs in a process of its own (benchmarks/decode_loop.py or vllm_loop.py) and obeys; here is what
 is asked of it.
@@ -7,32 +7,25 @@ is asked of it.
 import contextlib
 import json
 import os
-import random
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from benchmarks import engines
-from benchmarks.sampler_tools import Optimum, Readings, Tool, ran_ns
+from benchmarks.sampler_tools import Optimum, Readings, Tool
 from orchestrator.supervise import tail
-from report import stats
 from tests.monitor.double import GIB, Sampling
 
 ROOT = Path(__file__).resolve().parents[1]
 SPIKES, LATE_NS = 20, 60_000_000
 ENDING_S = 30.0
 OPENING_S = 0.5
-
-Cost = dict[str, Any]
 
 
 class Program:
@@ -117,93 +110,6 @@ def caught(tool: Tool, program: Program) -> dict[str, Any]:
     high = [t for t, used in readings if used - low > 0.9 * GIB]
     seen = sum(any(a - 1_000_000 <= t <= b + LATE_NS for t in high) for a, b in held)
     return {"tool": tool.name, "caught": seen, "of": len(held)}
-
-
-def watched(tool: Tool, pid: int, work: Callable[[], Any]) -> tuple[Any, Cost]:
-    """Do some work under a tool; its CPU share comes from the scheduler, between two instants."""
-    tool.start(pid)
-    before, begin = ran_ns(tool.session), time.monotonic_ns()
-    done = work()
-    ran, span = ran_ns(tool.session) - before, time.monotonic_ns() - begin
-    said = tool.stop()
-    readings: Readings | None = said["readings"]
-    found: Cost = {"tool": tool.name, "cpu_share": ran / span}
-    count = said.get("count")
-    if readings is not None:
-        within = [t for t, _ in readings if begin <= t <= begin + span]
-        found["longest_gap_ms"] = max((b - a for a, b in pairwise(within)), default=span) / 1e6
-        count = len(within)
-    if count is not None:
-        found["readings_per_s"] = count / (span / 1e9)
-        found["cpu_us_per_reading"] = ran / 1000 / max(1, count)
-    if account := said.get("account"):
-        ticks = account["ticks"] + account["missed"]
-        found["on_time"] = account["ticks"] / ticks
-        found["missed_in_driver"] = said["missed_in_driver"] / ticks
-        found["jitter_p50_us"] = account["jitter_p50"] / 1000
-        found["jitter_p99_us"] = account["jitter_p99"] / 1000
-        found["trace_bytes_per_s"] = said["trace_bytes"] / (ticks / account["rate_hz"])
-    return done, found
-
-
-def effect(
-    contestants: list[Tool], program: Program, rounds: int, window: float, until: float
-) -> dict[str, list[dict[str, Any]]]:
-    """Compare the program's speed with and without each tool, interleaved in a random order.
-
-    What each tool cost meanwhile is in the same windows: the median of them is returned.
-    """
-    order = random.Random(1)
-    ratios: dict[str, list[float]] = {tool.name: [] for tool in contestants}
-    costs: dict[str, list[Cost]] = {tool.name: [] for tool in contestants}
-    span = (len(contestants) + 1) * (window + 1.5)
-    for _ in range(rounds):
-        begun = time.monotonic()
-        if begun + span > until:
-            break
-        speeds = {}
-        for tool in order.sample([None, *contestants], len(contestants) + 1):
-            if tool:
-                done, cost = watched(tool, program.pid, lambda: program.do(f"run {window}"))
-                costs[tool.name].append(cost)
-            else:
-                done = program.do(f"run {window}")
-            speeds[tool.name if tool else ""] = done["steps"] / done["seconds"]
-            say(f"{tool.name if tool else 'alone'}: {done['steps'] / done['seconds']:,.1f}/s")
-        for tool in contestants:
-            ratios[tool.name].append(speeds[tool.name] / speeds[""])
-        span = time.monotonic() - begun
-    return {
-        "effect": [
-            {"tool": name, "window_s": window, **interval(found)} for name, found in ratios.items()
-        ],
-        "cost": [_middle(rows) for rows in costs.values() if rows],
-    }
-
-
-def _middle(rows: list[Cost]) -> Cost:
-    """The median of each figure."""
-    return {
-        name: value if name == "tool" else statistics.median(row[name] for row in rows)
-        for name, value in rows[0].items()
-    }
-
-
-def say(text: str) -> None:
-    """Tell who waits how it goes."""
-    print(f"  {text}", file=sys.stderr, flush=True)
-
-
-def interval(ratios: list[float]) -> dict[str, Any]:
-    """Geometric mean of paired ratios, less one, with its 95 % t interval."""
-    if not ratios:
-        return {"n": 0, "change": None, "low": None, "high": None}
-    found = stats.summarize(ratios)
-    if found.low is None or found.high is None:
-        return {"n": found.n, "change": None, "low": None, "high": None}
-    return {
-        "n": found.n, "change": found.mean - 1, "low": found.low - 1, "high": found.high - 1
-    }  # fmt: skip
 
 
 def short_trace(path: Path) -> None:

@@ -17,7 +17,7 @@ def render(found: dict[str, Any]) -> str:
     parts += [f"{name}: {why}." for name, why in found["missing"].items()]
     if "floors_idle" in found:
         parts.append(_floors(found))
-    parts += [make(found[key]) for key, make in MAKERS.items() if key in found]
+    parts += [make(found[key]) for key, make in MAKERS.items() if found.get(key)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -63,12 +63,14 @@ def _spikes(rows: list[dict[str, Any]]) -> str:
 def _effect(rows: list[dict[str, Any]]) -> str:
     found = []
     for row in rows:
-        if row["change"] is None:
-            return "The effect on the program was not measured: too few rounds."
-        low, high = 100 * row["low"], 100 * row["high"]
-        change = f"{100 * row['change']:+.2f} % ({low:+.2f} to {high:+.2f})"
-        found.append([row["tool"], change, f"{row['n']} x {row['window_s']:g} s"])
-    return _table(["sampler", "program's speed (95 % interval)", "interleaved pairs"], found)
+        change = "-"
+        if row["change"] is not None:
+            low, high = 100 * row["low"], 100 * row["high"]
+            change = f"{100 * row['change']:+.2f} % ({low:+.2f} to {high:+.2f})"
+        turns = "alternate seconds" if "block_s" in row else "every other run"
+        found.append([row["tool"], change, f"{row['n']} x {row['window_s']:g} s", turns])
+    head = ["sampler", "program's speed (95 % interval)", "runs", "with and without"]
+    return _table(head, found)
 
 
 def _simulated(rows: list[dict[str, Any]]) -> str:
