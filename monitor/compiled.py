@@ -56,6 +56,7 @@ class Group(ctypes.Structure):
         ("numbers", ctypes.c_int32),
         ("latest", ctypes.c_uint64),
         ("highest", ctypes.c_uint64),
+        ("read_at", ctypes.c_int64),
     )
 
     def write(self, line: bytes, places: tuple[int, ...]) -> None:

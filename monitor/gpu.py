@@ -153,14 +153,20 @@ class Gpu:
         return None
 
     def latest(self) -> dict[str, Any]:
-        """Return the latest readings, for showing, and the highest since this was last asked."""
+        """Return the latest readings, for showing, and the highest since this was last asked.
+
+        `silent_s` is how long ago memory was read, which tells of a driver that hangs.
+        """
         load = self._load
+        silent = clock.now() - self._memory.read_at if self._memory.read_at else 0
         used, highest = self.used, int(self._memory.highest)
         self._memory.highest = 0
         return {
             "uuid": self.uuid,
             "used": used,
             "highest": highest or used,
+            "silent_s": silent / NS,
+            "why": self._lost_why if self._lost_since else None,
             "total": self.device.total,
             "gpu_util": load and load.gpu_util,
             "power_w": load and load.power_w,

@@ -26,7 +26,7 @@ from monitor.lane import Lane
 from monitor.nvml import Library
 from monitor.settings import Settings, read
 from monitor.ticker import Ticker
-from monitor.ticks import NOT_SCHEDULED, NS, SLOW_READINGS, Ticks
+from monitor.ticks import NOT_SCHEDULED, NS, SLOW_READINGS, Every, Ticks
 from monitor.trace import Trace
 from monitor.watch import Watch, host_interval
 from traces import clock
@@ -47,7 +47,7 @@ def main(config: dict[str, Any], channel: Channel) -> None:
 
 
 class Sampler:
-    """The main thread: orders, and writing when the slow lane is held up."""
+    """The main thread: orders, progress, and writing when the slow lane is held up."""
 
     def __init__(self, settings: Settings, channel: Channel) -> None:
         self.settings = settings
@@ -73,6 +73,7 @@ class Sampler:
         alone = host_interval(settings, with_gpu=False)
         self.ticks = Ticks(settings.interval_s if self.gpus else alone, start)
         self.lane = Lane(self.watch.periodic(start))
+        self.progress = Every(settings.progress_interval_s, start)
         self.ticker: Ticker | None = None
         if self.gpus:
             self.ticker = Ticker(self.compiled, self.gpus, self.ticks, settings.slow_interval_s)
@@ -111,16 +112,18 @@ class Sampler:
         """Do what is due; returns when there is more to do."""
         now = clock.now()
         self.lane.check()
+        if self.progress.come(now):
+            self.watch.progress()
         if self.ticker:
             self.ticker.check()
-            return self.trace.flush_overdue(now)
+            return min(self.trace.flush_overdue(now), self.progress.due)
         if now >= self.ticks.due:
             gap = self.ticks.begin(now)
             if gap:
                 self.trace.put(gap)
         self.lane.run_due(now)
         self.ticks.ended = clock.now()
-        return min(self.lane.due(), self.ticks.due)
+        return min(self.lane.due(), self.ticks.due, self.progress.due)
 
     def _obey(self, order: Message) -> None:
         kind = order["kind"]

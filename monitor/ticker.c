@@ -52,6 +52,7 @@ typedef struct {
     const char *pieces[NUMBERS + 2];
     int32_t places[NUMBERS], numbers;
     uint64_t latest, highest; /* of the first number */
+    int64_t read_at;          /* when that was */
 } Group;
 
 typedef struct {
@@ -161,6 +162,7 @@ static int read_group(Ticker *k, int g) {
         if (group->latest > group->highest) group->highest = group->latest;
     }
     keep(k, &row, group->code ? 0 : group);
+    if (!group->code) group->read_at = row.t;
     return group->resting;
 }
 

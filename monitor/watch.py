@@ -1,6 +1,7 @@
 """What happens beside the ticks: the process tree, who is on the devices, and phase edges.
 
-All of it runs in the slow lane, except `note`, which only writes the edge down when it is heard.
+All of it runs in the slow lane, except `note`, which only writes the edge down when it is heard,
+and `progress`, which must go on while the driver holds up the lane.
 """
 
 from typing import Any
@@ -63,7 +64,6 @@ class Watch:
         return [
             (Every(host_interval(settings, bool(self._gpus)), start), self._host_due),
             (Every(settings.procs_interval_s if self._gpus else None, start), self.processes),
-            (Every(settings.progress_interval_s, start), self.progress),
             (Every(FLUSH_NS / NS, start), self._trace.flush),
         ]
 
@@ -117,7 +117,7 @@ class Watch:
             self._trace.put(procs(gpu, self._tree, self._earlier[gpu.uuid]))
 
     def progress(self) -> None:
-        """Tell the orchestrator where memory stands."""
+        """Tell the orchestrator where memory stands, by the latest readings: it never waits."""
         devices = [gpu.latest() for gpu in self._gpus]
         host = {name: getattr(self._host, name, None) for name in HOST_NOW}
         self._channel.send("progress", devices=devices, host=host)

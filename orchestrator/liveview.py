@@ -13,6 +13,7 @@ from rich.table import Table
 from report.words import size
 
 BAR = 24
+SILENT_S = 1.0  # later than it should be, a reading is no longer of now
 
 
 class View:
@@ -67,7 +68,8 @@ class Records(View):
 class Screen(View):
     """A few lines that stay in place: memory now and at most, of each GPU and of the tree."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, interval_s: float) -> None:
+        self._patience = interval_s + SILENT_S
         self._live = Live(console=console, refresh_per_second=4, transient=True)
         self._begun = time.monotonic()
         self._most: dict[str, int] = {}
@@ -93,7 +95,11 @@ class Screen(View):
             more += [f"{power:.0f} W"] if power is not None else []
             name = device["uuid"][:12]
             self._most[name] = max(device["highest"] or 0, self._most.get(name, 0))
-            self._row(table, name, device["used"], device["total"], ", ".join(more))
+            if device["why"] or device["silent_s"] > self._patience:
+                why = device["why"] or f"no reading for {device['silent_s']:.0f} s"
+                table.add_row(name, why, size(self._most[name]))
+            else:
+                self._row(table, name, device["used"], device["total"], ", ".join(more))
         processes = f"{host['processes']} processes" if host["rss"] is not None else ""
         self._row(table, "process tree", host["rss"], host["host_total"], processes)
         self._row(table, "host", host["host_used"], host["host_total"], "")

@@ -84,9 +84,8 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         table.append(("CPU time", seconds(cpu["cpu_s"])))
     sampler = found["sampler"]
     if sampler:
-        words = (
-            f"{sampler['rate_hz']:.1f} Hz, {sampler['missed']} of {sampler['ticks']} ticks missed"
-        )
+        missed, due = sampler["missed"], sampler["ticks"] + sampler["missed"]
+        words = f"{sampler['rate_hz']:.1f} Hz, {missed:,} of {due:,} ticks missed"
         table.append(("sampler", f"{words}, {seconds(sampler['cpu_s'])} of CPU time"))
     else:
         table.append(("sampler", "did not end in order: the trace stops early"))

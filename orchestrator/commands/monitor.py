@@ -55,7 +55,7 @@ def command(
     if live is None:
         live = not (argv or as_json or quiet) and console.is_terminal
     view: View = Records(folder / numbers.TRACE, sys.stdout.buffer) if as_json else (
-        Screen(console) if live else Nothing()
+        Screen(console, interval_s) if live else Nothing()
     )  # fmt: skip
     wish = Wish(
         command=argv,

@@ -242,8 +242,10 @@ def test_progress_says_where_memory_stands_and_how_high_it_was(driver, tmp_path)
         sampling.stop()
     (device,) = progress["devices"]
     assert device.pop("used") in (GIB, 2 * GIB)
+    assert device.pop("silent_s") < 0.2
     assert device == {
-        "uuid": A, "highest": 2 * GIB, "total": 80 * GIB, "gpu_util": 87, "power_w": 345.678
+        "uuid": A, "highest": 2 * GIB, "total": 80 * GIB, "gpu_util": 87, "power_w": 345.678,
+        "why": None,
     }  # fmt: skip
     assert progress["host"]["rss"] > 1 << 20
     assert progress["host"]["host_total"] > progress["host"]["host_used"]

@@ -34,6 +34,7 @@ def test_a_lost_gpu_is_null_with_the_reason_and_the_other_goes_on(driver, tmp_pa
         sampling.stop()
     assert shown[0][0]["used"] == GIB
     assert shown[-1][0]["used"] is None, "what it had is not what it has"
+    assert shown[-1][0]["why"] == "the GPU is lost"
     lost = [sample for sample in of_device(sampling, A) if sample.used is None]
     assert lost[0].why == dict.fromkeys(("used", "free", "reserved"), "the GPU is lost")
     assert len(lost) <= 3, "a lost GPU is one row a second, not one a tick"
@@ -83,6 +84,21 @@ def test_an_error_at_the_nth_call_costs_one_sample(driver, tmp_path):
     missing = [n for n, sample in enumerate(samples) if sample.used is None]
     assert [samples[n].why["used"] for n in missing] == ["the driver timed out"]
     assert samples[missing[0] + 1].t - samples[missing[0]].t < 20_000_000, "it is asked again soon"
+
+
+def test_while_the_driver_hangs_progress_says_since_when(driver, tmp_path):
+    """No thread that asks the driver may be needed for that."""
+    driver.write(GPU_A)
+    asked = {"interval_s": 0.01, "procs_interval_s": 0.1, "progress_interval_s": 0.1}
+    with Sampling(tmp_path, driver, **asked) as sampling:
+        sampling.until(lambda s: s.of(Sample))
+        driver.write(
+            GPU_A, "slow nvmlDeviceGetMemoryInfo_v2 60000000",
+            "slow nvmlDeviceGetComputeRunningProcesses_v3 60000000",
+        )  # fmt: skip
+        begun = time.monotonic()
+        while sampling.wait("progress")["devices"][0]["silent_s"] < 1:
+            assert time.monotonic() < begun + 5
 
 
 def test_a_driver_that_hangs_until_the_stop_leaves_a_gap(driver, tmp_path):

@@ -1,6 +1,5 @@
 """`pagedbench monitor`, as a user runs it, above the driver's double."""
 
-import io
 import json
 import os
 import re
@@ -12,10 +11,8 @@ from xml.etree import ElementTree
 
 import psutil
 import pytest
-from rich.console import Console
 
 from orchestrator.cli import pagedbench
-from orchestrator.liveview import Screen
 from report import watched
 from tests.monitor.double import GIB, ROOT, A, B
 from traces.errors import Problem
@@ -172,6 +169,14 @@ def test_the_gpus_alone_are_watched_for_a_while(monitor, driver):
     assert [device["uuid"] for device in seen.summary["devices"]] == [B]
 
 
+def test_ticks_missed_are_a_part_of_those_that_were_due(monitor, driver):
+    driver.write(GPU, "slow nvmlDeviceGetMemoryInfo_v2 55000")
+    seen = monitor("--gpu", "0", "--duration", "0.7s")
+    assert seen.end() == 0
+    ((missed, due),) = re.findall(r"(\d+) of (\d+) ticks missed", seen.err)
+    assert 0.6 * int(due) < int(missed) < 0.95 * int(due), "five of six, but for the beginning"
+
+
 def test_ctrl_c_ends_a_watch_without_a_command_in_order(monitor):
     seen = monitor()
     seen.until(Mark)
@@ -259,27 +264,3 @@ def test_what_the_sampler_refuses_is_one_line_and_exit_code_2(monitor, options, 
     assert seen.end() == 2
     assert words in seen.err
     assert len(seen.err.strip().splitlines()) == 1
-
-
-def test_the_live_view_shows_memory_now_and_at_most():
-    out = io.StringIO()
-    view = Screen(Console(file=out, force_terminal=True, width=100))
-    device = {
-        "uuid": A,
-        "used": 2 * GIB,
-        "highest": 3 * GIB,
-        "total": 80 * GIB,
-        "gpu_util": 0,
-        "power_w": None,
-    }
-    host = {"rss": GIB, "processes": 4, "cpu_s": 1.5, "host_used": 2 * GIB, "host_total": 8 * GIB}
-    with view:
-        view.show({"devices": [device], "host": host})
-        view.show(None)
-        view.show(
-            {"devices": [device | {"used": GIB, "highest": GIB}], "host": host | {"rss": None}}
-        )
-    last = out.getvalue().rsplit("now", 1)[1]
-    assert A[:12] in last
-    assert re.search(r"1\.00 GiB\s+3\.00 GiB\s+0 %", last)
-    assert "process tree" not in last
