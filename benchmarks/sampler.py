@@ -11,7 +11,7 @@ what needs none: the cost of waking up, and our own overhead above the driver's 
 (tests/monitor/fake_nvml.c), with eight GPUs and beside busy programs too. It takes some 6 minutes;
 with `--quick`, which leaves the effect out, some 2.
 
-With `--vllm` the measured program is vLLM with a full batch, and runs are of 20 s. It takes some 10
+With `--vllm` the measured program is vLLM with a full batch, and runs are of 20 s. It takes some 12
 minutes. Costs are medians of windows in turns; how the effect is measured is in sampler_effect.py.
 """
 

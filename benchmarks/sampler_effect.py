@@ -78,7 +78,7 @@ def effect(
     ratios: dict[str, list[float]] = {tool.name: [] for tool in contestants}
     for _ in fitting(rounds, until):
         for tool in order.sample(contestants, len(contestants)):
-            ratio = compared(*alternating(tool, program, window, order.random() < 0.5))
+            ratio = speed_ratio(*alternating(tool, program, window, order.random() < 0.5))
             ratios[tool.name].append(ratio)
             say(f"{tool.name}: {100 * (ratio - 1):+.2f} %")
     return [
@@ -104,7 +104,7 @@ def alternating(tool: Tool, program: Program, window: float, on: bool) -> tuple[
     return running.result(), blocks
 
 
-def compared(steps: Spans, blocks: list[Block]) -> float:
+def speed_ratio(steps: Spans, blocks: list[Block]) -> float:
     """The program's speed in blocks with the tool over that in the blocks beside them."""
     paces: list[float | None] = []
     for begin, end, _ in blocks:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from benchmarks import sampler_effect
-from benchmarks.sampler_effect import alternating, compared, fitting, interval
+from benchmarks.sampler_effect import alternating, fitting, interval, speed_ratio
 from benchmarks.sampler_program import Program
 from benchmarks.sampler_tools import Tool
 
@@ -31,15 +31,15 @@ def test_a_slow_down_is_told_from_drift(slower, first):
         end = now + int(SECOND * usual * stall * (1 + slower * on))
         steps.append((now, end))
         now = end
-    assert compared(steps, blocks) == pytest.approx(1 / (1 + slower), abs=0.008)
+    assert speed_ratio(steps, blocks) == pytest.approx(1 / (1 + slower), abs=0.008)
 
 
 def test_seconds_without_steady_work_are_not_compared():
     blocks = [(n * SECOND, (n + 1) * SECOND, n % 2 == 0) for n in range(4)]
     work = [(t, t + SECOND // 10) for t in range(SECOND, 3 * SECOND, SECOND // 10)]
-    assert compared(work, blocks) == 1.0
+    assert speed_ratio(work, blocks) == 1.0
     with pytest.raises(SystemExit, match="too short"):
-        compared(work[:10], blocks)
+        speed_ratio(work[:10], blocks)
 
 
 class Hog(Tool):
@@ -84,7 +84,7 @@ def test_a_program_on_the_same_core_halves_the_speed(on, monkeypatch):
         os.sched_setaffinity(0, cores)
         hog.stop()
     assert [block[2] for block in blocks[:4]] == [on, not on, on, not on]
-    assert 0.3 < compared(steps, blocks) < 0.75
+    assert 0.3 < speed_ratio(steps, blocks) < 0.75
 
 
 def test_the_effect_has_its_interval():
