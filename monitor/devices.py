@@ -42,7 +42,9 @@ def _asked(gpus: Sequence[D], asked: Sequence[int | str]) -> list[D]:
         match = _find(gpus, str(name))
         if not match:
             here = ", ".join(f"{gpu.index} ({gpu.uuid})" for gpu in gpus) or "none"
-            raise Problem(f"no GPU {name} on this machine; there is: {here}")
+            raise Problem(
+                f"no GPU {str(name)!r} on this machine, or more than one; there is: {here}"
+            )
         found += match
     return _unique(found)
 

@@ -22,7 +22,7 @@ def find(library: Library, settings: Settings) -> tuple[list[Gpu], str | None]:
         return [], "told to watch no GPU"
     if library.reason:
         if settings.gpus:
-            raise Problem(f"GPU {settings.gpus[0]}: {library.reason.text}")
+            raise Problem(f"GPU {str(settings.gpus[0])!r}: {library.reason.text}")
         return [], library.reason.text
     visible = settings.cuda_visible_devices
     present, troubles = library.devices()

@@ -48,8 +48,10 @@ def _compile(compiler: str, library: Path) -> None:
     try:
         command = [*shlex.split(compiler), *OPTIONS, "-o", str(library), str(SOURCE)]
         subprocess.run(command, check=True, capture_output=True, text=True)
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         raise Problem(f"there is no C compiler ({compiler}); install gcc, or set CC") from None
     except subprocess.CalledProcessError as error:
         said = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[0]
         raise Problem(f"{compiler} cannot compile {SOURCE}: {said}") from None
+    if not library.exists():
+        raise Problem(f"{compiler} compiles nothing: is it a C compiler? Install gcc, or set CC")

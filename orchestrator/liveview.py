@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+import click
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -41,7 +42,7 @@ class Nothing(View):
 class Records(View):
     """Copies the trace's lines to a stream as they reach the file, whole lines only.
 
-    A reader that has gone away is no reason to stop watching.
+    A reader that has gone away, or a full disk behind it, is no reason to stop watching.
     """
 
     def __init__(self, trace: Path, out: IO[bytes]) -> None:
@@ -60,9 +61,11 @@ class Records(View):
         try:
             self._out.write(whole)
             self._out.flush()
-        except BrokenPipeError:
+        except OSError as error:
             self._gone = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
+            if not isinstance(error, BrokenPipeError):
+                click.echo(f"pagedbench: stdout: {error.strerror}: see {self._trace}", err=True)
 
 
 class Screen(View):

@@ -21,7 +21,8 @@ import psutil
 
 from orchestrator import supervise
 from orchestrator.sampler import Sampler
-from traces.errors import INVALID, OK, TIMEOUT
+from orchestrator.stopping import ASKED
+from traces.errors import INTERRUPTED, INVALID, OK, TIMEOUT, Problem
 
 LOOK_S = 0.1
 AROUND_S = 0.3  # watched before and after
@@ -42,6 +43,7 @@ class Wish:
     interval_s: float = 0.01
     duration_s: float | None = None
     stdout: IO[bytes] | None = None
+    stderr: IO[bytes] | None = None
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Watched:
 class Signals:
     """Ctrl-C ends a watch; a command gets it from the terminal itself, and we wait for it.
 
-    SIGTERM, or a second Ctrl-C, ends the command too.
+    SIGTERM, a closed terminal, or a second Ctrl-C, ends the command too.
     """
 
     def __init__(self) -> None:
@@ -69,7 +71,12 @@ class Signals:
     def hear(self, number: int, frame: object) -> None:
         """Note a signal."""
         self.interrupts += number == signal.SIGINT
-        self.terminate |= number == signal.SIGTERM or self.interrupts > 1
+        self.terminate |= number != signal.SIGINT or self.interrupts > 1
+
+    @property
+    def came(self) -> bool:
+        """Whether we are to end."""
+        return bool(self.interrupts or self.terminate)
 
 
 def watch(wish: Wish, folder: Path, show: Show) -> Watched:
@@ -77,15 +84,23 @@ def watch(wish: Wish, folder: Path, show: Show) -> Watched:
     settings: dict[str, Any] = {"progress_interval_s": PROGRESS_S, "pss_interval_s": PSS_S}
     if wish.gpus is not None:
         settings["gpus"] = list(wish.gpus)
-    sampler = Sampler(folder / "samples.jsonl", folder / "sampler.log", wish.interval_s, **settings)
+    trace, log = folder / "samples.jsonl", folder / "sampler.log"
+    with _ending(wish.pid) as ending:
+        sampler = Sampler(trace, log, wish.interval_s, **settings)
+        return _watched(wish, sampler, ending, show)
+
+
+def _watched(wish: Wish, sampler: Sampler, ending: int, show: Show) -> Watched:
     watched = Watched(devices=sampler.devices, no_devices=sampler.no_devices)
     with _signals() as signals:
         try:
             time.sleep(AROUND_S)
-            if wish.command:
+            if signals.came:
+                watched.code, watched.trouble = INTERRUPTED, "interrupted before it began"
+            elif wish.command:
                 _run(wish, sampler, signals, watched, show)
             else:
-                _follow(wish, sampler, signals, show)
+                _follow(wish, sampler, signals, ending, show)
             time.sleep(AROUND_S)
         finally:
             if not sampler.alive:
@@ -98,43 +113,48 @@ def watch(wish: Wish, folder: Path, show: Show) -> Watched:
 
 def _run(wish: Wish, sampler: Sampler, signals: Signals, watched: Watched, show: Show) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    guest = supervise.guest(wish.command, wish.stdout)
-    sampler.mark("monitor", "run", "begin", guest.pid)
-    deadline = _deadline(wish)
-    while guest.poll() is None and not signals.terminate and time.monotonic() < deadline:
-        _look(sampler, show)
-    late = guest.poll() is None and not signals.terminate
-    if guest.poll() is None:
-        _end(guest)
+    guest = supervise.guest(wish.command, wish.stdout, wish.stderr)
+    try:
+        sampler.mark("monitor", "run", "begin", guest.pid)
+        deadline = _deadline(wish)
+        with _ending(guest.pid) as ending:
+            while guest.poll() is None and not signals.terminate and time.monotonic() < deadline:
+                _look(sampler, ending, show)
+        late = guest.poll() is None and not signals.terminate
+    finally:
+        killed = guest.poll() is None and _end(guest)
     sampler.mark("monitor", "run", "end", None)
     watched.exit_code = _shell_code(guest.wait())
     watched.kernel = _account(before)
     watched.code = watched.exit_code
     if late:
         watched.code = TIMEOUT
-        watched.trouble = f"ended after {wish.duration_s:g} s, as asked"
+        how = ", by SIGKILL: it did not heed SIGTERM" if killed else ""
+        watched.trouble = f"ended after {wish.duration_s:g} s, as asked{how}"
 
 
-def _follow(wish: Wish, sampler: Sampler, signals: Signals, show: Show) -> None:
+def _follow(wish: Wish, sampler: Sampler, signals: Signals, ending: int, show: Show) -> None:
     """Watch a process of others until it ends, or the devices until told to stop."""
     sampler.mark("monitor", "run", "begin", wish.pid)
     deadline = _deadline(wish)
-    with _ending(wish.pid) as ended:
-        while not (signals.interrupts or signals.terminate or ended()):
-            if time.monotonic() >= deadline or not sampler.alive:
-                break
-            _look(sampler, show)
+    while not (signals.came or select.select([ending], [], [], 0)[0]):
+        if time.monotonic() >= deadline or not sampler.alive:
+            break
+        _look(sampler, ending, show)
     sampler.mark("monitor", "run", "end", None)
 
 
-def _look(sampler: Sampler, show: Show) -> None:
-    show(sampler.progress(LOOK_S))
+def _look(sampler: Sampler, ending: int, show: Show) -> None:
+    show(sampler.progress(LOOK_S, ending))
     if not sampler.alive:  # the command is not made to suffer for it
-        time.sleep(LOOK_S)
+        select.select([ending], [], [], LOOK_S)
 
 
-def _end(guest: "subprocess.Popen[bytes]") -> None:
-    """End the command and all that descends from it, which a script would leave behind."""
+def _end(guest: "subprocess.Popen[bytes]") -> bool:
+    """End the command and all that descends from it, which a script would leave behind.
+
+    Returns whether that took SIGKILL.
+    """
     try:
         below = psutil.Process(guest.pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -144,11 +164,13 @@ def _end(guest: "subprocess.Popen[bytes]") -> None:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
         guest.send_signal(number)
+        patience = time.monotonic() + TERM_S
         _, below = psutil.wait_procs(below, TERM_S)
         with suppress(subprocess.TimeoutExpired):
-            guest.wait(TERM_S)
+            guest.wait(max(0.0, patience - time.monotonic()))
         if not below and guest.poll() is not None:
-            return
+            return number == signal.SIGKILL
+    return True
 
 
 def _account(before: resource.struct_rusage) -> dict[str, Any]:
@@ -184,25 +206,29 @@ def _shell_code(code: int) -> int:
 
 
 @contextmanager
-def _ending(pid: int | None) -> Iterator[Callable[[], bool]]:
-    """Give a question: has this process ended? By a descriptor: a pid may be given out again."""
-    if pid is None:
-        yield lambda: False
-        return
-    descriptor = os.pidfd_open(pid)
+def _ending(pid: int | None) -> Iterator[int]:
+    """Give a descriptor that is ready once this process has ended, never where there is none.
+
+    Not by its pid: that may be given out again.
+    """
     try:
-        yield lambda: bool(select.select([descriptor], [], [], 0)[0])
+        descriptors = os.pipe() if pid is None else (os.pidfd_open(pid),)
+    except OSError:
+        raise Problem(f"no process {pid} here") from None
+    try:
+        yield descriptors[0]
     finally:
-        os.close(descriptor)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 @contextmanager
 def _signals() -> Iterator[Signals]:
     signals = Signals()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signals.hear) for number in numbers]
+    heard = [number for number in ASKED if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, signals.hear) for number in heard}
     try:
         yield signals
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)

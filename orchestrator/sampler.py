@@ -28,10 +28,16 @@ class Sampler:
             self._child.kill()
             raise
         if ready is None:
+            late = self._child.alive and not self._told
             lines = self._child.tail()
             self._child.kill()
             if self._told:
                 raise Problem(f"the sampler does not start ({self._told})")
+            if late:
+                raise Broken(
+                    f"the sampler was not ready in {READY_S:g} s: does the driver answer? "
+                    "See `nvidia-smi`"
+                )
             raise Broken(f"the sampler does not start ({lines[-1] if lines else 'no log'})")
         self.devices: list[dict[str, Any]] = ready["devices"]
         self.no_devices: str = ready.get("reason") or ""
@@ -59,9 +65,12 @@ class Sampler:
         self._child.send("state")
         return self._await("state", ANSWER_S)
 
-    def progress(self, patience: float) -> dict[str, Any] | None:
-        """Return the next progress message (settings ask for them); None when none comes."""
-        return self._await("progress", patience)
+    def progress(self, patience: float, also: int) -> dict[str, Any] | None:
+        """Return the next progress message (settings ask for them); None when none comes.
+
+        Readiness of the descriptor `also` ends the wait too.
+        """
+        return self._await("progress", patience, also)
 
     def stop(self) -> dict[str, Any]:
         """Stop it in order and return what it achieved (empty if it died before)."""
@@ -83,15 +92,15 @@ class Sampler:
             if message["kind"] == "failed":
                 self._told = message["message"]
 
-    def _await(self, kind: str, patience: float) -> dict[str, Any] | None:
+    def _await(self, kind: str, patience: float, also: int | None = None) -> dict[str, Any] | None:
         end = time.monotonic() + patience
         while (left := end - time.monotonic()) > 0:
-            message = self._child.message(left)
-            if message is None and not self._child.alive:
+            message = self._child.message(left, also)
+            if message is None:
                 return None
-            if message is not None and message["kind"] == "failed":
+            if message["kind"] == "failed":
                 self._told = message["message"]
                 return None
-            if message is not None and message["kind"] == kind:
+            if message["kind"] == kind:
                 return message
         return None

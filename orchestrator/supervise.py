@@ -24,6 +24,7 @@ from multiprocess.connection import wait
 
 from orchestrator.stopping import undisturbed
 from traces import control
+from traces.errors import Problem
 
 ASK_S, TERM_S, KILL_S = 10.0, 5.0, 5.0
 TAIL_LINES, TAIL_BYTES = 12, 8192
@@ -63,9 +64,12 @@ class Child:
             self.kill()
             raise
 
-    def message(self, timeout: float) -> control.Message | None:
-        """Return the next message, or None when none came in `timeout` seconds or it is gone."""
-        if not self._pipe.closed and self._ready(timeout):
+    def message(self, timeout: float, also: int | None = None) -> control.Message | None:
+        """Return the next message, or None when none came in `timeout` seconds or it is gone.
+
+        Readiness of the descriptor `also` ends the wait too.
+        """
+        if not self._pipe.closed and self._ready(timeout, also):
             try:
                 message: control.Message = self._pipe.recv()
                 return message
@@ -73,9 +77,9 @@ class Child:
                 self._pipe.close()
         return None
 
-    def _ready(self, timeout: float) -> bool:
+    def _ready(self, timeout: float, also: int | None) -> bool:
         """Wait for the pipe; a child that dies wakes us, after which what it said is still read."""
-        wait([self._pipe, self._process.sentinel], timeout)
+        wait([self._pipe, self._process.sentinel, *([] if also is None else [also])], timeout)
         return bool(self._pipe.poll(0))
 
     def send(self, kind: str, **fields: Any) -> None:
@@ -192,9 +196,17 @@ def command(
             out.close()
 
 
-def guest(argv: Sequence[str], stdout: IO[bytes] | None = None) -> "subprocess.Popen[bytes]":
-    """Start a user's own command with our terminal, environment and group: Ctrl-C reaches it."""
-    return subprocess.Popen(list(argv), stdout=stdout)
+def guest(
+    argv: Sequence[str], stdout: IO[bytes] | None = None, stderr: IO[bytes] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start a user's own command with our terminal, environment and group: Ctrl-C reaches it.
+
+    Raises Problem.
+    """
+    try:
+        return subprocess.Popen(list(argv), stdout=stdout, stderr=stderr)
+    except OSError as error:
+        raise Problem(f"{argv[0]}: cannot be started ({error.strerror})") from None
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:

@@ -46,7 +46,10 @@ def _gaps() -> Columns:
 
 @dataclass(slots=True)
 class DeviceTrace:
-    """One GPU over time. `throttle` has an entry each time the reasons changed."""
+    """One GPU over time. `throttle` has an entry each time the reasons changed.
+
+    `silent` are the reasons for which its memory could not be read.
+    """
 
     uuid: str
     about: Device | None = None
@@ -55,6 +58,7 @@ class DeviceTrace:
     throttle: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
     procs: list[Procs] = field(default_factory=list)
     energy: list[Energy] = field(default_factory=list)
+    silent: dict[str, None] = field(default_factory=dict)
 
     def between(self, begin: int, end: int) -> "DeviceTrace":
         """The part with begin <= t <= end."""
@@ -66,6 +70,7 @@ class DeviceTrace:
             throttle=[entry for entry in self.throttle if begin <= entry[0] <= end],
             procs=_within(self.procs, begin, end),
             energy=_within(self.energy, begin, end),
+            silent=self.silent,
         )
 
 
@@ -119,6 +124,8 @@ def sampled(records: Iterable[Record]) -> Sampled:
                 adder = adders[record.uuid] = seen.device(record.uuid).memory.adder()
             adder[0](record.t)
             adder[1](NULL if record.used is None else record.used)
+            if record.used is None and record.why:
+                seen.devices[record.uuid].silent[record.why["used"]] = None
         elif handler := handlers.get(type(record)):
             handler(record)
     return seen

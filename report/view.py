@@ -174,7 +174,7 @@ def about(result: Result) -> str:
     )
     begun = result.volatile.get("begun")
     said += f" Begun {_moment(words.short(begun))}." if begun else ""
-    return said if result.complete else f"{said} This run was not completed."
+    return said
 
 
 def _moment(text: str) -> str:

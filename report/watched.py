@@ -4,10 +4,12 @@ A pure function from records and a few facts to a dict, the text of it, and `wri
 summary.json, summary.md and timeline.svg of a folder anew from its trace alone.
 """
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from report import watched_svg
 from report.columns import Series
@@ -42,7 +44,7 @@ def summary(seen: Sampled, about: dict[str, Any]) -> dict[str, Any]:
         **about,
         "seconds": round((end - begin) / NS, 3),
         "devices": [
-            _device(trace, seen.devices[uuid], begin) for uuid, trace in part.devices.items()
+            _device(trace, seen.devices[uuid], begin, end) for uuid, trace in part.devices.items()
         ],
         "tree": _tree(part),
         "host_used_peak": _whole(part.host.series("host_used").peak()),
@@ -63,7 +65,8 @@ def window(seen: Sampled) -> tuple[int, int]:
 
 def text(found: dict[str, Any]) -> str:
     """The summary as a short page."""
-    lines = ["| what | value |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows(found))]
+    pairs = [(name, value.replace("|", "\\|")) for name, value in rows(found)]
+    lines = ["| what | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in pairs)]
     return "\n".join(lines) + "\n"
 
 
@@ -80,8 +83,8 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     kernel = found.get("kernel")
     if kernel and kernel["max_rss_of_one"]:
         table.append(("largest process (kernel's account)", size(kernel["max_rss_of_one"])))
-    if cpu := kernel or tree:
-        table.append(("CPU time", seconds(cpu["cpu_s"])))
+    if (cpu := _cpu(kernel, tree)) is not None:
+        table.append(("CPU time", seconds(cpu)))
     sampler = found["sampler"]
     if sampler:
         missed, due = sampler["missed"], sampler["ticks"] + sampler["missed"]
@@ -94,8 +97,15 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _subject(found: dict[str, Any]) -> str:
     if found.get("command"):
-        return f"`{' '.join(found['command'])}` (exit code {found['exit_code']})"
+        how = f"exit code {found['exit_code']}" if found["exit_code"] is not None else "not ended"
+        return f"`{' '.join(shlex.join(found['command']).split())}` ({how})"
     return f"pid {found['pid']}" if found.get("pid") else "the devices"
+
+
+def _cpu(*accounts: dict[str, Any] | None) -> float | None:
+    """The larger: the kernel leaves out who was not waited for, the sampler what came between."""
+    known = [account["cpu_s"] for account in accounts if account]
+    return max((cpu for cpu in known if cpu is not None), default=None)
 
 
 def _device_rows(device: dict[str, Any]) -> list[tuple[str, str]]:
@@ -106,6 +116,9 @@ def _device_rows(device: dict[str, Any]) -> list[tuple[str, str]]:
         (f"{name}, memory before", size(device["used_before"])),
         (f"{name}, most memory used", f"{size(device['used_peak'])}{of}{at}"),
     ]
+    if device["silent_s"]:
+        why = ", ".join(device["silent_why"])
+        table.append((f"{name}, memory not read", f"for {seconds(device['silent_s'])} ({why})"))
     if device["ours_peak"] is not None:
         note = f" ({device['ours_how']})" if device["ours_how"] else ""
         table.append((f"{name}, most held by the process tree", size(device["ours_peak"]) + note))
@@ -119,7 +132,7 @@ def _device_rows(device: dict[str, Any]) -> list[tuple[str, str]]:
     return table
 
 
-def _device(part: DeviceTrace, whole: DeviceTrace, begin: int) -> dict[str, Any]:
+def _device(part: DeviceTrace, whole: DeviceTrace, begin: int, end: int) -> dict[str, Any]:
     used, about = part.memory.series("used"), whole.about
     before = whole.memory.series("used").at(begin)
     peak_time = used.peak_time()
@@ -134,7 +147,9 @@ def _device(part: DeviceTrace, whole: DeviceTrace, begin: int) -> dict[str, Any]
         "used_before": _whole(before),
         "used_peak": _whole(used.peak()),
         "peak_at_s": None if peak_time is None else round((peak_time - begin) / NS, 6),
-        "used_end": _whole(whole.memory.series("used").at(1 << 62)),
+        "used_end": _last(whole),
+        "silent_s": round(_silent(whole, begin, end) / NS, 3),
+        "silent_why": list(whole.silent),
         "ours_peak": most and most.ours,
         "ours_how": (most.why or {}).get("ours", "") if most else "",
         "foreign": sorted({pid for procs in part.procs for pid in procs.foreign}),
@@ -143,6 +158,19 @@ def _device(part: DeviceTrace, whole: DeviceTrace, begin: int) -> dict[str, Any]
         "joules": _joules(whole),
         "throttle": sorted({reason for _, several in part.throttle for reason in several}),
     }
+
+
+def _last(trace: DeviceTrace) -> int | None:
+    """The newest reading; None when it failed, whatever was read before."""
+    used = trace.memory.column("used")
+    return int(used[-1]) if len(used) and not np.isnan(used[-1]) else None
+
+
+def _silent(trace: DeviceTrace, begin: int, end: int) -> int:
+    """How long, of the time watched, memory could not be read: from a failure to a success."""
+    times = np.append(trace.memory.times(), end)
+    failed = np.isnan(trace.memory.column("used"))
+    return int(np.diff(np.clip(times, begin, end))[failed].sum())
 
 
 def _joules(trace: DeviceTrace) -> float | None:

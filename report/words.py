@@ -196,9 +196,13 @@ def once(columns: list[Column]) -> str:
     return "Every backend ran once, so no interval can be given: --repeats 5 gives one."
 
 
+UNFINISHED = "This run was not completed: what is missing here was not run, or not judged."
+
+
 def sentences(result: Result, columns: list[Column]) -> list[str]:
     """What a newcomer needs to read the table, said only where it is true of this run."""
-    said = [_same(result), *_fewer(result, columns)]
+    said = [] if result.complete else [UNFINISHED]
+    said += [_same(result), *_fewer(result, columns)]
     if paged := [c for c in columns if c.layout == "paged" and c.values.get("pool_bytes")]:
         pools = " and ".join(f"of {c.label} ({size(c.values['pool_bytes'])})" for c in paged)
         said.append(

@@ -18,5 +18,11 @@ class Problem(Exception):  # noqa: N818  the user's problem, not ours
     exit_code = USAGE
 
 
+class Interrupted(Problem):
+    """The user ended it; the line says how to go on."""
+
+    exit_code = INTERRUPTED
+
+
 class Broken(Problem):
     """A process of ours broke: what it left, its log above all, stays to be looked at."""

@@ -20,7 +20,9 @@ from orchestrator.monitoring import Watched, Wish, watch
 from orchestrator.store import Folder
 from report import watched as numbers
 from traces import duration
-from traces.errors import Problem
+from traces.errors import Broken, Problem
+
+LOG = "command.log"
 
 
 @click.command(name="monitor", context_settings={"allow_interspersed_args": False})
@@ -63,11 +65,18 @@ def command(
         gpus=gpus or None,
         interval_s=interval_s,
         duration_s=duration_s,
-        stdout=_stdout_of_command(folder, live, as_json) if argv else None,
+        **(_output(folder, live, as_json) if argv else {}),
     )
-    with view:
-        seen = watch(wish, folder, view.show)
-    found = _leave(folder, wish, seen)
+    _note(folder, wish, Watched())
+    try:
+        with view:
+            seen = watch(wish, folder, view.show)
+    except Problem as problem:
+        if not isinstance(problem, Broken):
+            shutil.rmtree(folder, ignore_errors=True)  # nothing was seen: its name is free again
+        raise
+    _note(folder, wish, seen)
+    found = numbers.write(folder)
     if not quiet:
         _tell(console, folder, found)
     if seen.trouble:
@@ -80,8 +89,18 @@ def _check(argv: tuple[str, ...], pid: int | None) -> None:
         raise Problem("--pid and a command: give one of them")
     if argv and shutil.which(argv[0]) is None:
         raise Problem(f"no command {argv[0]!r} here")
-    if pid and not Path(f"/proc/{pid}").exists():
-        raise Problem(f"no process {pid} here")
+    if pid:
+        _check_process(pid)
+
+
+def _check_process(pid: int) -> None:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        raise Problem(f"no process {pid} here") from None
+    of = next(line.split()[1] for line in status.splitlines() if line.startswith("Tgid:"))
+    if of != str(pid):
+        raise Problem(f"{pid} is a thread: give its process, --pid {of}")
 
 
 def _create(out: Path | None, results: Path) -> Path:
@@ -95,15 +114,18 @@ def _create(out: Path | None, results: Path) -> Path:
     return path
 
 
-def _stdout_of_command(folder: Path, live: bool, as_json: bool) -> IO[bytes] | None:
+def _output(folder: Path, live: bool, as_json: bool) -> dict[str, IO[bytes]]:
     """Keep a command's output off what we print on."""
     if as_json:
-        return sys.stderr.buffer
-    return (folder / "command.log").open("wb") if live else None
+        return {"stdout": sys.stderr.buffer}
+    if live:
+        log = (folder / LOG).open("wb")
+        return {"stdout": log, "stderr": log}
+    return {}
 
 
-def _leave(folder: Path, wish: Wish, seen: Watched) -> dict[str, Any]:
-    """Write down what was asked and how it ended, then what follows from the trace."""
+def _note(folder: Path, wish: Wish, seen: Watched) -> None:
+    """Write down what was asked and how it ended, which the trace does not tell."""
     about = {
         "command": list(wish.command),
         "pid": wish.pid,
@@ -114,11 +136,11 @@ def _leave(folder: Path, wish: Wish, seen: Watched) -> dict[str, Any]:
         "trouble": seen.trouble,
     }
     Folder(folder).write(numbers.ABOUT, about)
-    return numbers.write(folder)
 
 
 def _tell(console: Console, folder: Path, found: dict[str, Any]) -> None:
     for name, value in numbers.rows(found):
         console.print(f"{name}: {value}", highlight=False, markup=False, soft_wrap=True)
-    rest = "samples.jsonl, summary.json, summary.md, timeline.svg"
+    left = (LOG, numbers.TRACE, "summary.json", "summary.md", "timeline.svg")
+    rest = ", ".join(name for name in left if (folder / name).exists())
     console.print(f"in {folder}{os.sep}: {rest}", highlight=False, markup=False, soft_wrap=True)

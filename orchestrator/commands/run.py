@@ -1,5 +1,6 @@
 """`pagedbench run`: run a suite and compare the backends."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from orchestrator.stopping import in_order
 from orchestrator.store import Folder
 from report import pages, table
 from traces import duration
-from traces.errors import Broken, Problem
+from traces.errors import Broken, Interrupted, Problem
 
 RESULTS = Path("results")
 
@@ -63,6 +64,8 @@ def command(
             run = Run(chosen, folder, _estimating(progress, chosen, folder))
             try:
                 result = run.execute()
+            except KeyboardInterrupt:
+                raise Interrupted(f"interrupted; {_go_on(folder)}") from None
             except Problem as problem:
                 if not resume and not isinstance(problem, Broken):
                     folder.discard()
@@ -73,7 +76,13 @@ def command(
         click.echo(
             f"\nEverything is in {folder.path}: report.html, report.md, result.json, traces."
         )
+    if not result.complete:
+        _tell(f"not completed; {_go_on(folder)}")
     return exit_code(result)
+
+
+def _go_on(folder: Folder) -> str:
+    return f"go on with: pagedbench run --resume {shlex.quote(str(folder.path))}"
 
 
 def _tell(line: str) -> None:

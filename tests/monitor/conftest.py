@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from tests.monitor.double import Driver, compile_driver
+from tests.monitor.watching import Watch
 
 
 def driver_of(folder, *flags):
@@ -31,3 +32,11 @@ def _every_device_is_visible(monkeypatch):
 @pytest.fixture
 def driver(library, tmp_path):
     return Driver(library, tmp_path)
+
+
+@pytest.fixture
+def monitor(driver, tmp_path):
+    def monitor(*options, command=(), **settings):
+        return Watch(tmp_path, driver, *options, command=command, **settings)
+
+    return monitor

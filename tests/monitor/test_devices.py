@@ -73,7 +73,7 @@ def test_the_users_own_list_wins_over_the_variable():
 
 
 def test_a_device_asked_for_by_name_must_exist():
-    with pytest.raises(Problem, match=r"no GPU 9.*0 \(GPU-aa11\)"):
+    with pytest.raises(Problem, match=r"no GPU '9'.*0 \(GPU-aa11\)"):
         choose(GPUS, [9], None)
 
 
@@ -116,6 +116,9 @@ def test_the_environments_visible_devices_count_when_nothing_else_is_said(
 def test_a_gpu_asked_for_that_is_not_there_is_one_clear_line(driver, tmp_path, asked):
     with (
         Sampling(tmp_path, driver, gpus=[asked]) as sampling,
-        pytest.raises(AssertionError, match=rf"no GPU {asked} on this machine; there is: 0 \({A}"),
+        pytest.raises(
+            AssertionError,
+            match=rf"no GPU '{asked}' on this machine, or more than one; there is: 0 \({A}",
+        ),
     ):
         sampling.wait("ready")

@@ -48,6 +48,8 @@ def test_it_is_compiled_once_a_version(compiled, cache, monkeypatch):
         ("CC", "no-such-cc", "there is no C compiler (no-such-cc); install gcc, or set CC"),
         ("CC", "'cc", "there is no C compiler ('cc)"),
         ("CC", "false", "false cannot compile"),
+        ("CC", "true", "true compiles nothing"),
+        ("CC", "/etc/passwd", "there is no C compiler (/etc/passwd)"),
         ("CC", "sh -c 'echo ticker.c:1: wrong >&2; exit 1'", ": ticker.c:1: wrong"),
         ("XDG_CACHE_HOME", "/dev/null/cache", "cannot write to /dev/null/cache"),
         ("XDG_CACHE_HOME", "/proc/cache", "cannot write to /proc/cache"),

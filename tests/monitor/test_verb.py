@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator.cli import pagedbench
 from report import watched
-from tests.monitor.double import GIB, ROOT, A, B
+from tests.monitor.double import GIB, A, B
 from traces.errors import Problem
 from traces.reader import read
 from traces.records import End, Header, Host, Mark, Sample
@@ -22,51 +22,6 @@ from traces.records import End, Header, Host, Mark, Sample
 GPU = f"gpu {A} H100 {80 * GIB} {GIB} 0"
 SPIKY = f"spike {A} {GIB} 100000 50000"
 ALLOCATE = "import time; x = b'x' * (64 << 20); time.sleep(1.3)"
-
-
-class Watch:
-    """The verb running: its folder, what it printed, its exit code."""
-
-    def __init__(self, folder, driver, *options, command=()):
-        self.folder = folder / "watch"
-        argv = ["--out", str(self.folder), *options, *(["--", *command] if command else [])]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator", "monitor", *argv],
-            cwd=ROOT,
-            env={**os.environ, **driver.environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def end(self, patience=30):
-        self.out, self.err = self.process.communicate(timeout=patience)
-        return self.process.returncode
-
-    @property
-    def summary(self):
-        return json.loads((self.folder / "summary.json").read_text())
-
-    def of(self, kind):
-        """The records of this kind that are on disk; none while the header is not."""
-        trace = self.folder / "samples.jsonl"
-        found = list(read(trace)) if trace.exists() and trace.stat().st_size else []
-        return [record for record in found if isinstance(record, kind)]
-
-    def until(self, kind, patience=10):
-        end = time.monotonic() + patience
-        while not self.of(kind):
-            assert time.monotonic() < end, self.process.poll()
-            time.sleep(0.05)
-
-
-@pytest.fixture
-def monitor(driver, tmp_path):
-    def monitor(*options, command=()):
-        return Watch(tmp_path, driver, *options, command=command)
-
-    return monitor
 
 
 def python(code):
@@ -256,7 +211,7 @@ def test_bad_input_is_a_problem_before_anything_starts(argv, words, tmp_path, mo
     ("options", "words"),
     [
         (["--interval", "1us"], "interval_s = 1e-06: must lie between 1 ms and 1 h"),
-        (["--gpu", "7"], "no GPU 7 on this machine; there is: 0"),
+        (["--gpu", "7"], "no GPU '7' on this machine, or more than one; there is: 0"),
     ],
 )
 def test_what_the_sampler_refuses_is_one_line_and_exit_code_2(monitor, options, words):

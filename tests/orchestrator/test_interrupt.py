@@ -24,6 +24,8 @@ def test_in_mid_run(bench, number):
     assert done.returncode == 130
     assert bench.remains() == {}
     assert "Traceback" not in done.stderr
+    assert f"not completed; go on with: pagedbench run --resume {bench.out}" in done.stderr
+    assert "This run was not completed" in done.stdout
     assert not bench.result()["complete"]
     statuses = {name: (cell["status"], cell["reason"]) for name, cell in bench.cells().items()}
     assert statuses.pop("held.r0") == ("interrupted", "stopped by the user")
@@ -100,9 +102,14 @@ def test_while_it_prepares(bench):
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)
     done = finish(process)
-    assert (done.returncode, done.stderr.strip()) == (130, "pagedbench: interrupted")
+    assert (done.returncode, done.stderr) == (130, told(bench))
     assert bench.remains() == {}
     assert bench.resume().returncode == 0
+
+
+def told(bench):
+    """The one line, with the way on."""
+    return f"pagedbench: interrupted; go on with: pagedbench run --resume {bench.out}\n"
 
 
 INTERRUPTED_AS_IT_STARTS_A_CHILD = """
@@ -127,7 +134,7 @@ def test_while_it_starts_a_child(bench):
     """Before the child has been told what to do: it would complain about the pipe's end."""
     python = ("-c", INTERRUPTED_AS_IT_STARTS_A_CHILD)
     done = bench.run("--quiet", "--suite", bench.suite(), "--out", bench.out, python=python)
-    assert (done.returncode, done.stderr.strip()) == (130, "pagedbench: interrupted")
+    assert (done.returncode, done.stderr) == (130, told(bench))
     assert bench.remains() == {}
 
 
@@ -139,7 +146,7 @@ def test_at_a_terminal_a_child_that_starts_is_not_meant(bench):
     wait_for(lambda: newborn(process.pid), "a child in our session")
     os.killpg(process.pid, signal.SIGINT)
     done = finish(process)
-    assert (done.returncode, done.stderr.strip()) == (130, "pagedbench: interrupted")
+    assert (done.returncode, done.stderr) == (130, told(bench))
     assert bench.remains() == {}
 
 

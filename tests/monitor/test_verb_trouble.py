@@ -1,0 +1,161 @@
+"""`pagedbench monitor` when something goes wrong: what is told, and what is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestrator.cli import pagedbench
+from tests.monitor.double import GIB, A
+from traces.errors import INTERRUPTED
+from traces.records import Header, Mark, Sample
+
+GPU = f"gpu {A} H100 {80 * GIB} {GIB} 0"
+LOST = f"error nvmlDeviceGetMemoryInfo_v2 {A} 1 1000000 15"
+
+
+def python(code):
+    return (sys.executable, "-c", code)
+
+
+def running(words):
+    """Pids of the processes whose command line has these words."""
+    found = psutil.process_iter(["pid", "cmdline"])
+    return [p.pid for p in found if words in " ".join(p.info["cmdline"] or ())]
+
+
+def test_a_process_that_ends_before_the_watch_begins(monitor):
+    short = subprocess.Popen(["sleep", "60"])
+    seen = monitor("--pid", str(short.pid))
+    seen.until(Header)  # the sampler has begun, the watch has not
+    short.kill()
+    short.wait()
+    assert seen.end() == 0, seen.err
+    assert f"pid {short.pid}" in seen.err
+    assert "Traceback" not in seen.err
+
+
+def test_a_thread_is_refused_with_its_process(monitor):
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    seen = monitor("--pid", str(thread.native_id))
+    code = seen.end()
+    stop.set()
+    assert (code, seen.err) == (
+        2,
+        f"pagedbench: {thread.native_id} is a thread: give its process, --pid {os.getpid()}\n",
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_before_the_command_began_it_is_not_begun(monitor, number):
+    seen = monitor(command=("sleep", "54.321"))
+    seen.until(Header)
+    seen.process.send_signal(number)
+    assert seen.end() in (INTERRUPTED, -number)
+    assert not running("sleep 54.321")
+    assert "Traceback" not in seen.err
+    assert "(exit code" not in seen.err
+
+
+def test_a_lost_gpu_is_in_the_summary(monitor, driver):
+    driver.write(GPU)
+    seen = monitor(command=("sleep", "4"))
+    seen.until(Mark)
+    driver.write(GPU, LOST)
+    time.sleep(0.5)
+    driver.write(GPU)
+    assert seen.end() == 0
+    (device,) = seen.summary["devices"]
+    assert 0.4 < device["silent_s"] < 2.5
+    assert device["used_end"] == GIB
+    assert "memory not read: for " in seen.err
+    assert "(the GPU is lost)" in seen.err
+
+
+def test_a_gpu_that_is_lost_to_the_end_has_no_memory_at_the_end(monitor, driver):
+    driver.write(GPU)
+    seen = monitor(command=("sleep", "1.5"))
+    seen.until(Mark)
+    driver.write(GPU, LOST)
+    assert seen.end() == 0
+    (device,) = seen.summary["devices"]
+    assert device["used_peak"] == GIB
+    assert device["used_end"] is None
+    assert 0.7 < device["silent_s"] < 1.6
+
+
+def test_cpu_time_is_of_children_that_nobody_waits_for_too(monitor):
+    spin = "import time; end = time.time() + 5\nwhile time.time() < end: pass"
+    script = f"('{sys.executable}' -c '{spin}') & sleep 1.2"
+    seen = monitor(command=("sh", "-c", script))
+    seen.end()
+    told = next(line for line in seen.err.splitlines() if line.startswith("CPU time"))
+    assert seen.summary["kernel"]["cpu_s"] < 0.2
+    assert told == f"CPU time: {seen.summary['tree']['cpu_s']} s"
+
+
+def test_records_that_cannot_be_written_to_stdout_do_not_end_the_watch(monitor):
+    with Path("/dev/full").open("wb") as full:
+        seen = monitor("--json", command=("sh", "-c", "sleep 0.5; exit 6"), stdout=full)
+        assert seen.end() == 6
+    assert "pagedbench: stdout: No space left on device: see " in seen.err
+    assert seen.summary["exit_code"] == 6
+
+
+def test_what_a_killed_monitor_saw_can_be_reported(monitor, capsys):
+    seen = monitor(command=("sleep", "1.234"))
+    seen.until(Mark)
+    seen.until(Sample)
+    seen.process.kill()
+    seen.end()
+    pagedbench.main(["report", str(seen.folder)], standalone_mode=False)
+    assert "`sleep 1.234` (not ended)" in capsys.readouterr().out
+
+
+def test_a_closed_terminal_ends_the_command_and_leaves_a_summary(monitor):
+    seen = monitor(command=("sleep", "60"))
+    seen.until(Mark)
+    os.killpg(seen.process.pid, signal.SIGHUP)
+    assert seen.end() == 128 + signal.SIGHUP
+    assert seen.summary["exit_code"] == 128 + signal.SIGHUP
+
+
+def test_a_command_that_heeds_no_sigterm_is_killed_and_it_is_told(monitor):
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
+    seen = monitor("--duration", "0.5s", command=python(code))
+    assert seen.end() == 124
+    assert "ended after 0.5 s, as asked, by SIGKILL: it did not heed SIGTERM" in seen.err
+    assert 5 < seen.summary["seconds"] < 9
+
+
+def test_with_a_live_view_all_output_of_the_command_is_in_the_log(monitor):
+    seen = monitor("--live", command=("sh", "-c", "echo out; echo err >&2"))
+    assert seen.end() == 0
+    assert (seen.folder / "command.log").read_text() == "out\nerr\n"
+    assert "command.log" in seen.err
+
+
+def test_a_name_is_free_again_when_nothing_was_seen(monitor, tmp_path):
+    script = tmp_path / "script"
+    script.write_bytes(b"\x7fELF nonsense")
+    script.chmod(0o755)
+    for options, command in (((), (str(script),)), (("--gpu", "7"), ())):
+        seen = monitor(*options, command=command)
+        assert seen.end() == 2
+        assert not seen.folder.exists()
+        assert len(seen.err.splitlines()) == 1
+
+
+def test_a_command_with_marks_of_its_own_does_not_break_the_table(monitor):
+    seen = monitor(command=("printf", "%s", "a|b\nc"))
+    seen.end()
+    page = (seen.folder / "summary.md").read_text().splitlines()
+    assert page[2].startswith(r"| watched | `printf %s 'a\|b c'` (exit code 0)")
