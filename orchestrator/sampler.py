@@ -22,13 +22,14 @@ class Sampler:
         self._child = Child(
             "sampler", "monitor.sampler:main", config, log, environment.for_worker()
         )
+        begun = time.monotonic()
         try:
             ready = self._await("ready", READY_S)
         except KeyboardInterrupt:
             self._child.kill()
             raise
         if ready is None:
-            late = self._child.alive and not self._told
+            late = time.monotonic() - begun >= READY_S
             lines = self._child.tail()
             self._child.kill()
             if self._told:

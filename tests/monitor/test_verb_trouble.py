@@ -11,9 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from orchestrator import sampler
 from orchestrator.cli import pagedbench
+from orchestrator.supervise import Child
 from tests.monitor.double import GIB, A
-from traces.errors import INTERRUPTED
+from traces.errors import INTERRUPTED, Broken
 from traces.records import Header, Mark, Sample
 
 GPU = f"gpu {A} H100 {80 * GIB} {GIB} 0"
@@ -159,3 +161,29 @@ def test_a_command_with_marks_of_its_own_does_not_break_the_table(monitor):
     seen.end()
     page = (seen.folder / "summary.md").read_text().splitlines()
     assert page[2].startswith(r"| watched | `printf %s 'a\|b c'` (exit code 0)")
+
+
+def hangs(config, channel):
+    """A sampler whose driver does not answer."""
+    time.sleep(60)
+
+
+def dies(config, channel):
+    """A sampler that a signal ends."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [(hangs, "was not ready in 2 s: does the driver answer"), (dies, "the sampler does not start")],
+)
+def test_a_driver_that_does_not_answer_is_told_from_a_sampler_that_died(
+    target, words, monkeypatch, tmp_path
+):
+    def child(name, _, *rest):
+        return Child(name, f"{__name__}:{target.__name__}", *rest)
+
+    monkeypatch.setattr(sampler, "READY_S", 2.0)
+    monkeypatch.setattr(sampler, "Child", child)
+    with pytest.raises(Broken, match=words):
+        sampler.Sampler(tmp_path / "samples.jsonl", tmp_path / "sampler.log", 0.01)
