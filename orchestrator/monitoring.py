@@ -21,7 +21,7 @@ import psutil
 
 from orchestrator import supervise
 from orchestrator.sampler import Sampler
-from orchestrator.stopping import ASKED
+from orchestrator.stopping import heard_by
 from traces.errors import INTERRUPTED, INVALID, OK, TIMEOUT, Problem
 
 LOOK_S = 0.1
@@ -92,7 +92,8 @@ def watch(wish: Wish, folder: Path, show: Show) -> Watched:
 
 def _watched(wish: Wish, sampler: Sampler, ending: int, show: Show) -> Watched:
     watched = Watched(devices=sampler.devices, no_devices=sampler.no_devices)
-    with _signals() as signals:
+    signals = Signals()
+    with heard_by(signals.hear):
         try:
             time.sleep(AROUND_S)
             if signals.came:
@@ -192,8 +193,13 @@ def _account(before: resource.struct_rusage) -> dict[str, Any]:
 
 def _largest_kib() -> int:
     """Return the largest size of this process; getrusage would begin with its own parent's."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
+    return int(in_status(os.getpid(), "VmHWM") or 0)
+
+
+def in_status(pid: int, name: str) -> str | None:
+    """Return the first word under this name in a process's status. Raises OSError."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((line.split()[1] for line in lines if line.startswith(f"{name}:")), None)
 
 
 def _deadline(wish: Wish) -> float:
@@ -220,15 +226,3 @@ def _ending(pid: int | None) -> Iterator[int]:
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-
-
-@contextmanager
-def _signals() -> Iterator[Signals]:
-    signals = Signals()
-    heard = [number for number in ASKED if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, signals.hear) for number in heard}
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,7 +1,7 @@
 """Stop in order: SIGTERM as Ctrl-C, and a stretch that neither of them cuts short."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -10,18 +10,25 @@ ASKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def in_order() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP (systemd, a closed terminal) raise KeyboardInterrupt, as Ctrl-C.
+def heard_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Let this handler hear of them: Ctrl-C, SIGTERM (systemd), SIGHUP (a closed terminal).
 
     What is ignored stays ignored: under nohup, a closed terminal is no reason to stop.
     """
     heard = [number for number in ASKED if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, _interrupt) for number in heard}
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+@contextmanager
+def in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C."""
+    with heard_by(_interrupt):
+        yield
 
 
 @contextmanager
@@ -32,13 +39,10 @@ def undisturbed() -> Iterator[None]:
     would be born with the mask.
     """
     came: list[int] = []
-    heard = [number for number in ASKED if signal.getsignal(number) != signal.SIG_IGN]
-    before = {n: signal.signal(n, lambda number, _: came.append(number)) for n in heard}
     try:
-        yield
+        with heard_by(lambda number, _: came.append(number)):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if came:
             signal.raise_signal(came[0])
 

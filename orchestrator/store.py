@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 
+from report.watched import ABOUT
 from traces.errors import FULL, Problem
 
-# What a run puts into its folder before its first cell.
+LOG = "command.log"
+# What a run puts into its folder before its first cell, and a watch before what it watches.
 BEFORE_CELLS = (
     "suite.json", "workload.json", "prepare.log", "sampler.log", "samples*.jsonl", "cells",
-    ".*.unfinished",
+    ".*.unfinished", ABOUT, LOG,
 )  # fmt: skip
 
 
@@ -49,7 +51,7 @@ class Folder:
         return cls(path)
 
     def discard(self) -> None:
-        """Remove the folder of a run of which no cell began, so that its name is free again.
+        """Remove the folder of a run or watch that did not begin, so that its name is free again.
 
         Where anything else is in it, it stays.
         """

@@ -16,13 +16,11 @@ import click
 from rich.console import Console
 
 from orchestrator.liveview import Nothing, Records, Screen, View
-from orchestrator.monitoring import Watched, Wish, watch
-from orchestrator.store import Folder
+from orchestrator.monitoring import Watched, Wish, in_status, watch
+from orchestrator.store import LOG, Folder
 from report import watched as numbers
 from traces import duration
 from traces.errors import Broken, Problem
-
-LOG = "command.log"
 
 
 @click.command(name="monitor", context_settings={"allow_interspersed_args": False})
@@ -73,7 +71,7 @@ def command(
             seen = watch(wish, folder, view.show)
     except Problem as problem:
         if not isinstance(problem, Broken):
-            shutil.rmtree(folder, ignore_errors=True)  # nothing was seen: its name is free again
+            Folder(folder).discard()
         raise
     _note(folder, wish, seen)
     found = numbers.write(folder)
@@ -95,12 +93,11 @@ def _check(argv: tuple[str, ...], pid: int | None) -> None:
 
 def _check_process(pid: int) -> None:
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        process = in_status(pid, "Tgid")
     except OSError:
         raise Problem(f"no process {pid} here") from None
-    of = next(line.split()[1] for line in status.splitlines() if line.startswith("Tgid:"))
-    if of != str(pid):
-        raise Problem(f"{pid} is a thread: give its process, --pid {of}")
+    if process != str(pid):
+        raise Problem(f"{pid} is a thread: give its process, --pid {process}")
 
 
 def _create(out: Path | None, results: Path) -> Path:
