@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from orchestrator.estimate import words
+from orchestrator.stopping import undisturbed
 
 LOOK_S = 1.0
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -42,7 +43,8 @@ class Progress:
 
     def __exit__(self, *exc: object) -> None:
         if self.live:
-            self.live.stop()
+            with undisturbed():  # or the cursor stays hidden
+                self.live.stop()
 
     def __call__(self, kind: str, fields: dict[str, Any]) -> None:
         """Take in one event; kinds without a method of their own change nothing."""
