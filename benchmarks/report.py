@@ -26,7 +26,7 @@ import json, resource, sys, time
 from pathlib import Path
 begun = time.perf_counter()
 from report import pages
-from report.build import Run, build
+from measure.build import Run, build
 folder = Path(sys.argv[1])
 run = Run(folder)
 result = build(folder, json.loads((folder / "meta.json").read_text()), run)

@@ -26,9 +26,10 @@ import click
 from msgspec.structs import asdict, replace
 
 from benchmarks.synthetic import Shop
-from report import canonical, metrics, stats
-from report.diff import cells, compare, facts
-from report.result import Cell, Result
+from compare import metrics, stats
+from compare.diff import cells, compare, facts
+from measure import canonical
+from measure.result import Cell, Result
 
 SPREAD = 0.02
 DRIFT = 1.02

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from report import result as r
+from measure import result as r
 
 MIB = 1 << 20
 SLOT = 23_040  # bytes of KV per token of SmolLM2-135M in bfloat16

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from compare.diff import facts
+from measure import canonical
+from measure.result import Cell, Result
 from orchestrator.checkout import Checkout
 from orchestrator.store import Folder
-from report import canonical
-from report.diff import facts
-from report.result import Cell, Result
 from traces.errors import Problem
 
 SIDES = ("base", "head")

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from report import canonical
-from report.diff import facts
-from report.result import Result
+from compare.diff import facts
+from measure import canonical
+from measure.result import Result
 from traces.errors import Problem
 
 GIT_TIMEOUT_S = 30.0

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import msgspec
 
+from compare.night import Before, Night
+from measure import canonical
+from measure.result import Result
 from orchestrator import checkout, history
 from orchestrator.store import Folder
-from report import canonical, night_text
-from report.night import Before, Night
-from report.result import Result
+from report import night_text
 from traces.errors import Problem
 
 ACCEPTED = "accepted"

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from measure import build, canonical
+from measure.result import Result
 from orchestrator import backends, cell, environment, feasible, models
 from orchestrator.plan import Cell, cells
 from orchestrator.sampler import Sampler
@@ -15,8 +17,6 @@ from orchestrator.stopping import undisturbed
 from orchestrator.store import Folder
 from orchestrator.suite import Suite
 from orchestrator.supervise import Child
-from report import build, canonical
-from report.result import Result
 from traces import duration
 from traces.errors import INTERRUPTED, INVALID, OK, TIMEOUT, Broken, Problem
 

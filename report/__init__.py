@@ -1,1 +1,1 @@
-"""From records to numbers, and from numbers to pages. Needs no GPU, no torch, no engine."""
+"""Numbers to pages, tables, pictures and exports. Needs no GPU, no torch, no engine."""

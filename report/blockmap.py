@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from report.timeline import Timeline
-from report.waste import final_lengths
+from measure.timeline import Timeline
+from measure.waste import final_lengths
 
 MOST = 60_000  # intervals drawn; with more, only every n-th row is
 

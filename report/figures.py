@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from report import build, summary
-from report.build import Run
-from report.phases import host_memory
+from compare import summary
+from measure import build
+from measure.build import Run
+from measure.phases import host_memory
+from measure.result import Result
 from report.reduce import reduce
-from report.result import Result
 from traces.errors import Problem
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ Text from outside (labels, reasons, logs, model names) is escaped, so that it sh
 
 import re
 
+from compare.compare import headline
+from compare.summary import Column, columns, memory_kind
+from measure.result import Result
 from report import words
-from report.compare import headline
-from report.result import Result
-from report.summary import Column, columns, memory_kind
 from report.table import ROWS
 
 WORDS = ("how", "check", "verdict", "note", "value")  # columns of words: flush left

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from measure.build import Run, build
+from measure.result import Result
 from report import html, markdown
-from report.build import Run, build
-from report.result import Result
 from report.scene import Entry
 
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from report.build import Run
-from report.columns import Series
-from report.kv import steps
-from report.phases import host_memory
+from measure.build import Run
+from measure.columns import Series
+from measure.kv import steps
+from measure.phases import host_memory
+from measure.timeline import Timeline
 from report.reduce import reduce
-from report.timeline import Timeline
 
 MOST_STEPS = 200_000
 POINTS = 2000

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from measure.columns import Floats, Ints, Series
+from measure.kv import steps
+from measure.phases import host_memory
+from measure.timeline import Timeline
+from measure.timing import token_gaps
 from report.blockmap import drawing
-from report.columns import Floats, Ints, Series
-from report.kv import steps
-from report.phases import host_memory
 from report.reduce import COLUMNS, keep_places, reduce
-from report.timeline import Timeline
-from report.timing import token_gaps
 
 TAIL = 3_000_000_000  # shown after the last phase, to see the memory come back
 GAP_BINS = 24  # per factor of ten

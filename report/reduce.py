@@ -7,7 +7,7 @@ the same pixels as all of them would.
 
 import numpy as np
 
-from report.columns import Floats, Ints, Series
+from measure.columns import Floats, Ints, Series
 
 COLUMNS = 1000
 

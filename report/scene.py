@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
-from report import metrics, stats, summary, words
-from report.build import Run
+from compare import metrics, stats, summary
+from measure.build import Run
+from measure.result import Cell, Result
+from report import words
 from report.picture import picture
-from report.result import Cell, Result
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from compare.compare import headline
+from compare.summary import Column, columns, memory_kind
+from measure.result import Result
 from report import words
-from report.compare import headline
-from report.result import Result
-from report.summary import Column, columns, memory_kind
 
 Write = Callable[[float | None], str]
 LABEL_WIDTH, COLUMN_WIDTH = 30, 16

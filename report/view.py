@@ -7,8 +7,9 @@ import re
 import shlex
 from typing import Any
 
-from report import compare, metrics, stats, summary, words
-from report.result import Check, Result
+from compare import compare, metrics, stats, summary
+from measure.result import Check, Result
+from report import words
 from report.table import ROWS, Write
 
 # What a reader could take a fact of the headline for, and should not.

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from measure.columns import Series
+from measure.load import read_json
+from measure.sampled import DeviceTrace, Sampled, sampled
 from report import watched_svg
-from report.columns import Series
-from report.load import read_json
-from report.sampled import DeviceTrace, Sampled, sampled
 from report.words import seconds, size
 from traces.reader import Damage, read
 from traces.records import End

@@ -6,9 +6,9 @@ that matters is lost (the lowest and highest of every pixel column are kept).
 
 from html import escape
 
-from report.columns import Series
+from measure.columns import Series
+from measure.sampled import Sampled
 from report.reduce import reduce
-from report.sampled import Sampled
 from report.words import size
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, GAP = 960, 200, 90, 20, 30, 50

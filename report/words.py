@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from report.result import Check, Parity, Result
-from report.stats import Summary
-from report.summary import Column
+from compare.stats import Summary
+from compare.summary import Column
+from measure.result import Check, Parity, Result
 
 DASH = "-"
 LONGEST = 400

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from report import canonical, figures, table
+from measure import canonical
+from report import figures, table
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

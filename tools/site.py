@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 from jinja2 import Environment
 
-from report import canonical, figures, html
-from report.build import Run
-from report.result import Result
+from measure import canonical
+from measure.build import Run
+from measure.result import Result
+from report import figures, html
 from report.scene import Entry
 
 ROOT = Path(__file__).resolve().parent.parent

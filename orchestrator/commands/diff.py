@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
+from compare import metrics
+from compare.diff import compare
+from compare.diff.outcome import Diff
 from orchestrator import history
-from report import metrics
-from report.diff import as_json, compare, junit, markdown, table
-from report.diff.outcome import Diff
+from report.diff import as_json, junit, markdown, table
 from traces.errors import Problem
 
 FORMATS = ("table", "markdown", "json", "junit")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
+from compare.metrics import Better
+from measure.result import Result
 from orchestrator import history
 from report.export import as_csv, bmf, github, openmetrics, parquet
-from report.metrics import Better
-from report.result import Result
 from traces.errors import Problem
 
 RENDER = {

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import click
 
+from compare import metrics
+from compare.diff import compare
+from compare.diff.outcome import Diff
 from orchestrator import gate, history, lock
 from orchestrator.checkout import checkouts
 from orchestrator.commands.diff import render, tolerances
 from orchestrator.stopping import in_order
 from orchestrator.store import Folder
-from report import metrics
-from report.diff import compare, junit, markdown
-from report.diff.outcome import Diff
+from report.diff import junit, markdown
 from traces import duration
 from traces.errors import Problem
 

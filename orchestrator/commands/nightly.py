@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
+from compare import night
+from compare.night import Night
 from orchestrator import lock, nights, retention
 from orchestrator.stopping import in_order
-from report import night, night_text
-from report.night import Night
+from report import night_text
 from traces import duration
 from traces.errors import INVALID, OK, REGRESSION
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from measure import build, canonical
+from measure.load import sample_files
+from measure.result import Cell
 from orchestrator.store import Folder
-from report import build, canonical, pages, perfetto, table, watched
-from report.load import sample_files
-from report.result import Cell
+from report import pages, perfetto, table, watched
 from traces.errors import Problem
 
 

@@ -7,11 +7,12 @@ from urllib.parse import quote
 import click
 import msgspec
 
+from compare import metrics
+from compare.trend.collect import Collector
+from compare.trend.outcome import Trend
+from measure import canonical
 from orchestrator import history
-from report import canonical, metrics
 from report.trend import page
-from report.trend.collect import Collector
-from report.trend.outcome import Trend
 from traces.errors import Problem
 
 PAGE = "trend.html"

@@ -1,5 +1,1 @@
-"""The difference of two results: what changed, by how much, and whether it may pass a gate.
-
-`compare.diff` turns two results into one `outcome.Diff`; a renderer per output format shows it.
-It reads no files and knows no revisions: `pagedbench diff` finds the results.
-"""
+"""A diff in words: one file per output format, all from the same `compare.diff.outcome.Diff`."""

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from report.diff.outcome import Diff
+from compare.diff.outcome import Diff
 
 
 def render(diff: Diff) -> str:

@@ -6,8 +6,8 @@ with the reason; a cell that could not be compared is an `error`.
 
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from compare.diff.outcome import CellDiff, Diff, Row
 from report.diff import words
-from report.diff.outcome import CellDiff, Diff, Row
 from traces.errors import INCOMPARABLE
 
 COUNTS = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from compare.diff.outcome import CellDiff, Diff, Row
 from report.diff import words
-from report.diff.outcome import CellDiff, Diff, Row
 
 HEADINGS = ("cell", "metric", "base", "head", "change", "95 % interval", "verdict", "")
 RIGHT = {2, 3, 4}

@@ -2,9 +2,9 @@
 
 from math import isclose
 
-from report.diff.outcome import Diff, Mismatch, Row, Side
-from report.metrics import show
-from report.stats import CONFIDENCE, MOST_REPEATS, Change
+from compare.diff.outcome import Diff, Mismatch, Row, Side
+from compare.metrics import show
+from compare.stats import CONFIDENCE, MOST_REPEATS, Change
 
 
 def plain(text: str) -> str:

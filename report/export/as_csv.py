@@ -3,8 +3,8 @@
 import csv
 import io
 
+from measure.result import Result
 from report.export import flat
-from report.result import Result
 
 
 def render(result: Result) -> bytes:

@@ -5,8 +5,8 @@ A benchmark per cell, a measure per metric; the interval becomes the lower and u
 
 import msgspec
 
+from measure.result import Result
 from report.export import summaries
-from report.result import Result
 
 
 def render(result: Result) -> bytes:

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from report.diff import facts
-from report.metrics import METRICS
-from report.result import Cell, Result
+from compare.diff import facts
+from compare.metrics import METRICS
+from measure.result import Cell, Result
 
 ABOUT = (
     "suite", "begun", "commit", "dirty", "model", "dtype", "device", "processor", "workload",

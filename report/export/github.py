@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
+from compare.metrics import Better
+from measure.result import Result
 from report.export import summaries
 from report.export.summaries import Entry
-from report.metrics import Better
-from report.result import Result
 
 
 def render(result: Result, better: Better = "lower") -> bytes:

@@ -6,10 +6,10 @@ timestamp: the reader's scrape time is what such a file is dated by.
 
 from collections.abc import Iterable, Iterator
 
+from compare.metrics import Metric
+from measure.result import Result
 from report.export import flat, summaries
 from report.export.summaries import Entry
-from report.metrics import Metric
-from report.result import Result
 
 SUFFIX = {"s": "seconds", "B": "bytes", "share": "ratio", "J": "joules"}
 

@@ -2,9 +2,9 @@
 
 import io
 
+from compare.metrics import METRICS
+from measure.result import Result
 from report.export import flat
-from report.metrics import METRICS
-from report.result import Result
 from traces.errors import Problem
 
 WHOLE = ("repeat", "requests_run", "output_tokens")

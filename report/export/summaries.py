@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from report import metrics, stats
-from report.diff import cells
-from report.metrics import Metric
-from report.result import Cell, Result
-from report.stats import Summary
+from compare import metrics, stats
+from compare.diff import cells
+from compare.metrics import Metric
+from compare.stats import Summary
+from measure.result import Cell, Result
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from report.metrics import show
-from report.trend.outcome import Group, Series, Step, Trend
+from compare.metrics import show
+from compare.trend.outcome import Group, Series, Step, Trend
 
 DIGITS = 6
 

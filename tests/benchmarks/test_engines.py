@@ -6,8 +6,10 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from benchmarks import engines_arms, engines_peer, engines_table
-from benchmarks.engines_table import Figures, Run
+from benchmarks.engines import arms as engines_arms
+from benchmarks.engines import peer as engines_peer
+from benchmarks.engines import table as engines_table
+from benchmarks.engines.table import Figures, Run
 from traces import clock
 from traces.job import Job, Prompt, Workload
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import engines_table, sampler_table
+from benchmarks.engines import table as engines_table
+from benchmarks.sampler import table as sampler_table
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "results" / "reference" / "benchmarks"

@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import pytest
 
-from benchmarks import sampler_effect
-from benchmarks.sampler_effect import alternating, fitting, interval, speed_ratio
-from benchmarks.sampler_program import Program
-from benchmarks.sampler_tools import Tool
+from benchmarks.sampler import effect as sampler_effect
+from benchmarks.sampler.effect import alternating, fitting, interval, speed_ratio
+from benchmarks.sampler.program import Program
+from benchmarks.sampler.tools import Tool
 
 SECOND = 1_000_000_000
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from report.sampled import sampled
+from measure.sampled import sampled
 from report.watched import ABOUT, summary
 from report.watched_svg import draw
 from traces.reader import Damage, read

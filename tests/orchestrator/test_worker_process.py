@@ -18,7 +18,18 @@ SECRETS = {
 }  # fmt: skip
 SETTINGS = {"VLLM_LOGGING_LEVEL": "ERROR", "OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": ""}
 ENGINES = {"torch", "transformers", "vllm", "numpy", "scipy", "plotly", "tokenizers"}
-NOT_OURS = {"orchestrator", "report", "monitor", "pynvml", "click", "rich", "psutil", "jinja2"}
+NOT_OURS = {
+    "orchestrator",
+    "measure",
+    "compare",
+    "report",
+    "monitor",
+    "pynvml",
+    "click",
+    "rich",
+    "psutil",
+    "jinja2",
+}
 BACKENDS = ["hf_sequential", "hf_static", "hf_batched", "hf_paged", "vllm_engine"]
 
 

@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
-from report import canonical, pages
-from report.build import Run, build
-from tests.report import simulate
-from tests.report.folder import Folder, meta
+from measure import canonical
+from measure.build import Run, build
+from report import pages
+from tests.measure import simulate
+from tests.measure.folder import Folder, meta
 
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked=2'>"
 RIGHT_TO_LEFT = "שלום עולם: مرحبا بالعالم"

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from measure.merge import merge
 from report.blockmap import MOST, block_map, drawing
-from report.merge import merge
-from tests.report import simulate
-from tests.report.folder import at, contiguous, paged, request
+from tests.measure import simulate
+from tests.measure.folder import at, contiguous, paged, request
 from traces.records import Blocks, Facts, Phase, Record
 
 

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
+from measure.build import build
 from report import pages
-from report.build import build
 from report.html import render
 from report.scene import Entry
+from tests.measure.folder import meta
 from tests.report import outside
 from tests.report.browser import Opened, open_page
-from tests.report.folder import meta
 
 
 def text_of(opened: Opened, selector: str) -> str:

@@ -10,12 +10,13 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from report import figures, html, markdown, perfetto, summary, table, view, words
-from report.build import Run, build
-from report.result import Check, Parity, Result, Share
-from report.stats import Summary
-from tests.report import simulate
-from tests.report.folder import Folder, meta
+from compare import summary
+from compare.stats import Summary
+from measure.build import Run, build
+from measure.result import Check, Parity, Result, Share
+from report import figures, html, markdown, perfetto, table, view, words
+from tests.measure import simulate
+from tests.measure.folder import Folder, meta
 
 NASTY = "</script><script>alert(1)</script> [red]x[/red] `a|b` *c*"
 

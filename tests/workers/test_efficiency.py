@@ -2,8 +2,8 @@
 
 import pytest
 
-from report.kv import kv
-from report.merge import merge
+from measure.kv import kv
+from measure.merge import merge
 from tests.workers.cells import BACKENDS, PAGED
 from traces.reader import read
 

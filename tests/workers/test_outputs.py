@@ -48,5 +48,5 @@ def test_times_are_in_order(ran, backend, plan):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_worker_imports_little_before_its_engine(ran, backend):
     engines = {"torch", "transformers", "vllm", "numpy"}
-    ours = {"orchestrator", "report", "monitor", "pynvml"}
+    ours = {"orchestrator", "measure", "compare", "report", "monitor", "pynvml"}
     assert not (engines | ours) & set(ran(backend).facts["modules_before_engine"])

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from report.edges import edges
-from report.kv import kv
-from report.ledger import ledger
-from report.merge import merge
+from measure.edges import edges
+from measure.kv import kv
+from measure.ledger import ledger
+from measure.merge import merge
 from tests.workers.plans import prompts
 from traces.reader import read
 from traces.records import Alloc, Facts, Phase

@@ -1,0 +1,1 @@
+"""What recording costs, and whether our speed is the engine's own (`make perf`)."""

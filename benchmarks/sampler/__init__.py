@@ -1,0 +1,1 @@
+"""What a sampler sees and costs, ours beside others (`make perf-sampler`)."""

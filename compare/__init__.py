@@ -1,0 +1,1 @@
+"""Numbers against numbers: a run's summary, diff, nightly, trend, and what each metric is."""

@@ -1,0 +1,44 @@
+"""Which cell of one result is which of the other: by what they are, never by position.
+
+A cell is its label, its backend and its options; workload and model are the result's. A cell that
+only changed its label is still the same cell.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from measure.result import Cell
+
+Key = tuple[str, str, str]
+
+
+def key(cell: Cell) -> Key:
+    """What a cell is."""
+    options = msgspec.json.encode(cell.options, order="sorted").decode()
+    return cell.label, cell.backend, options
+
+
+def grouped(cells: Iterable[Cell]) -> dict[Key, list[Cell]]:
+    """The repeats of each cell, in the order the cells first appear."""
+    groups: dict[Key, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(key(cell), []).append(cell)
+    return groups
+
+
+def matched(base: Iterable[Key], head: Iterable[Key]) -> tuple[list[tuple[Key, Key]], list[Key]]:
+    """Pair the keys of two sides, in the order of head; the second list is base's remainder.
+
+    A head key without a partner is not in any pair.
+    """
+    bases, heads = list(base), list(head)
+    pairs = {two: two for two in heads if two in bases}
+    for two in (two for two in heads if two not in pairs):
+        renamed = [one for one in bases if one not in heads and one[1:] == two[1:]]
+        rivals = [other for other in heads if other not in bases and other[1:] == two[1:]]
+        if len(renamed) == len(rivals) == 1:
+            pairs[two] = renamed[0]
+    taken = set(pairs.values())
+    ordered = [(pairs[two], two) for two in heads if two in pairs]
+    return ordered, [one for one in bases if one not in taken]

@@ -1,0 +1,101 @@
+"""Put results, one after the other, into groups and series.
+
+Results are taken one at a time and let go again: of a thousand of them only the numbers of the
+chosen metrics are kept.
+"""
+
+from collections.abc import Iterable
+
+from compare import metrics, stats
+from compare.diff import cells, facts
+from compare.metrics import Metric
+from compare.trend import steps
+from compare.trend.outcome import Change, Group, Run, Series, Trend
+from measure.result import Cell, Result
+
+SHORT = 12
+
+
+class Collector:
+    """Takes results in the order of time, gives the trend."""
+
+    def __init__(self, chosen: Iterable[str] = ()) -> None:
+        names = tuple(chosen)
+        every = map(metrics.get, names) if names else metrics.METRICS
+        self._metrics = [metric for metric in every if names or metric.gates]
+        self._groups: dict[tuple[str, ...], Group] = {}
+        self._series: dict[tuple[int, cells.Key, str], Series] = {}
+
+    def add(self, result: Result, link: str) -> None:
+        """Take the next result."""
+        key = facts.same_experiment(result)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(name=_name(result), about=_about(key))
+        group.runs.append(_run(result, link))
+        if len(group.runs) > 1 and (what := _moved(*group.runs[-2:])):
+            group.changes.append(Change(run=len(group.runs) - 1, what=what))
+        for which, repeats in cells.grouped(result.cells).items():
+            for metric in self._metrics:
+                self._point(group, which, repeats, metric)
+
+    def _point(self, group: Group, which: cells.Key, repeats: list[Cell], metric: Metric) -> None:
+        values = metrics.values(metric, repeats)
+        requests = min(cell.requests_run or cell.requests_asked for cell in repeats)
+        if not values or not metric.supported(requests):
+            return
+        series = self._one(group, which, metric)
+        summary = stats.summarize(values)
+        series.runs.append(len(group.runs) - 1)
+        series.mean.append(summary.mean)
+        series.low.append(summary.low)
+        series.high.append(summary.high)
+
+    def _one(self, group: Group, which: cells.Key, metric: Metric) -> Series:
+        key = (id(group), which, metric.name)
+        if key not in self._series:
+            self._series[key] = Series(
+                cell=_cell(which), metric=metric.name, title=metric.title, unit=metric.unit,
+                better=metric.better,
+            )  # fmt: skip
+            group.series.append(self._series[key])
+        return self._series[key]
+
+    def trend(self, damaged: Iterable[str] = ()) -> Trend:
+        """Find the steps, and give everything; the group with the newest run first."""
+        for group in self._groups.values():
+            for series in group.series:
+                series.steps = steps.find(series, group.changes)
+        newest = sorted(self._groups.values(), key=lambda g: g.runs[-1].begun, reverse=True)
+        return Trend(groups=newest, damaged=list(damaged))
+
+
+def _name(result: Result) -> str:
+    return f"{result.workload.name}, {result.model.name}, {result.dtype}, {result.device}"
+
+
+def _about(key: tuple[str, ...]) -> dict[str, str]:
+    return dict(zip(facts.REFUSE, key, strict=True))
+
+
+def _cell(which: cells.Key) -> str:
+    label, _, options = which
+    return label if options == "{}" else f"{label} {options}"
+
+
+def _run(result: Result, link: str) -> Run:
+    commit = facts.part(result, "git", "commit")
+    return Run(
+        begun=str(result.volatile.get("begun", "")),
+        commit=str(commit)[:SHORT] if commit else None,
+        dirty=facts.part(result, "git", "dirty") is True,
+        suite=str(result.suite.get("name", "")),
+        link=link,
+        environment=facts.environment(result),
+    )
+
+
+def _moved(before: Run, after: Run) -> list[str]:
+    names = sorted(before.environment.keys() | after.environment.keys())
+    pairs = ((n, before.environment.get(n), after.environment.get(n)) for n in names)
+    return [f"{name} {one or 'none'} -> {two or 'none'}" for name, one, two in pairs if one != two]

@@ -1,0 +1,1 @@
+"""Traces to numbers: load, merge, count, and build the Result; nothing here compares or draws."""

@@ -1,0 +1,94 @@
+"""Validity: two independent numbers for the same thing, side by side.
+
+Each check says pass, fail or n/a and shows both. A check that cannot be made (the engine does not
+count it, the machine cannot see it) is n/a, with the reason.
+"""
+
+from measure.ledger import LIMIT
+from measure.result import Check, Kv, Ledger, Timing
+from measure.timeline import Timeline
+
+SPEED_TOLERANCE = 0.01
+USAGE_TOLERANCE = 0.02
+MEMORY_TOLERANCE = 0.02
+
+
+def checks(
+    timeline: Timeline,
+    kv: Kv | None,
+    ledger: Ledger | None,
+    timing: Timing | None,
+    asked_tokens: int | None,
+    formula: int | None = None,
+) -> list[Check]:
+    """All checks, in the order they are shown."""
+    facts = timeline.facts
+    counted = sum(request.output_tokens for request in timeline.requests)
+    return [
+        check(
+            "bytes per token: cache tensors against formula",
+            facts.get("bytes_per_slot"),
+            facts.get("formula_bytes_per_slot") or formula,
+        ),
+        check("output tokens: counted against asked", counted or None, asked_tokens),
+        _usage(kv, facts.get("engine_kv_usage_peak")),
+        _ledger(ledger),
+        _allocator(timeline, ledger),
+        check(
+            "throughput: ours against the engine's",
+            timing.output_tokens_per_s if timing else None,
+            facts.get("engine_throughput_tokens_per_s"),
+            SPEED_TOLERANCE,
+            missing="the engine does not time itself",
+        ),
+    ]
+
+
+def check(
+    name: str,
+    ours: float | None,
+    theirs: float | None,
+    tolerance: float = 0.0,
+    note: str = "",
+    missing: str = "not recorded",
+) -> Check:
+    """Compare two numbers; relative tolerance. `missing` says why the other one may not be."""
+    if ours is None or theirs is None:
+        why = missing if theirs is None else "not recorded"
+        return Check(name=name, verdict="n/a", ours=ours, theirs=theirs, note=why)
+    same = abs(ours - theirs) <= tolerance * abs(theirs)
+    return Check(name=name, verdict="pass" if same else "fail", ours=ours, theirs=theirs, note=note)
+
+
+def _usage(kv: Kv | None, engine: float | None) -> Check:
+    """Ours counts the blocks in the tables of requests; the engine's, its pool's free ones.
+
+    They part when a block is lost track of: held by nobody and not free, or freed and still held.
+    """
+    ours = kv.peak_reserved / kv.pool_slots if kv and kv.peak_reserved and kv.pool_slots else None
+    name = "KV usage at its peak: ours against the engine's"
+    return check(name, ours, engine, USAGE_TOLERANCE, missing="this engine has no gauge")
+
+
+def _ledger(ledger: Ledger | None) -> Check:
+    name = "ledger: sum of its lines against the measured total"
+    if ledger is None:
+        return check(name, None, None)
+    named = ledger.total - ledger.residual
+    if unknown := [line.name for line in ledger.lines if line.bytes is None]:
+        return check(name, named, None, missing=f"not all lines are known: {', '.join(unknown)}")
+    return check(name, named, ledger.total, LIMIT[ledger.against], f"against {ledger.against}")
+
+
+def _allocator(timeline: Timeline, ledger: Ledger | None) -> Check:
+    """NVML less what is outside the allocator (context, graphs) must be what the allocator took."""
+    name = "allocator: peak reserved against the device's"
+    peaks = [a.peak_reserved for a in timeline.alloc if a.peak_reserved is not None]
+    context = timeline.facts.get("context_bytes")
+    if ledger is None or ledger.against != "nvml" or not peaks or context is None:
+        ours = float(max(peaks)) if peaks else None
+        return check(name, ours, None, missing="torch keeps no count without a GPU")
+    pool = timeline.facts.get("graph_pool_bytes") or 0
+    outside = context + (timeline.facts.get("graph_bytes") or 0) - pool
+    inside = float(ledger.total - outside)
+    return check(name, float(max(peaks)), inside, MEMORY_TOLERANCE * ledger.total / inside)

@@ -1,0 +1,138 @@
+"""Records to a timeline: a pure function, reading each record once and keeping columns of numbers.
+
+The worker's records and the sampler's need no alignment: CLOCK_MONOTONIC is one clock for all
+processes of a host. Records of several files may come one file after the other; `merge` sorts
+what must be in order of time.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from measure.columns import Columns
+from measure.sampled import Sampled
+from measure.timeline import ALLOC, KV, BlockLog, Timeline, Window
+from traces.records import (
+    Alloc,
+    Blocks,
+    Facts,
+    Header,
+    Kv,
+    Phase,
+    Record,
+    Request,
+)
+
+AFTER = 60_000_000_000  # how long after a cell's last record its memory may still be falling
+BEFORE = 500_000_000  # what is shown of the time before it
+
+
+def merge(records: Iterable[Record], seen: Sampled | None = None) -> Timeline:
+    """Build one cell's timeline from its processes' records and the run's samples."""
+    timeline = Timeline()
+    handlers = _handlers(timeline)
+    for record in records:
+        handler = handlers.get(type(record))
+        if handler:
+            handler(record)
+            if record.t > timeline.last:
+                timeline.last = record.t
+    timeline.kv = _ordered(timeline.kv)
+    timeline.requests = _of_the_run(timeline)
+    if seen is not None:
+        timeline.seen = seen.between(timeline.start - BEFORE, _until(timeline, seen))
+    return timeline
+
+
+def _until(timeline: Timeline, seen: Sampled) -> int:
+    """The cell's samples end where the next cell's begin, or a while after its last record."""
+    latest = timeline.last + AFTER
+    following = [
+        mark.t
+        for mark in seen.marks
+        if timeline.last < mark.t < latest and (mark.phase, mark.edge) == ("import", "begin")
+    ]
+    return min(following, default=latest)
+
+
+def _of_the_run(timeline: Timeline) -> list[Request]:
+    """The requests of the run phase, in the order recorded: those of the warm-up do not count."""
+    run = timeline.phases.get("run")
+    return [request for request in timeline.requests if run and request.t >= run.begin]
+
+
+def _handlers(timeline: Timeline) -> dict[type[Record], Callable[[Any], None]]:
+    def phase(record: Phase) -> None:
+        if record.edge == "begin":
+            timeline.phases[record.name] = Window(record.t)
+        elif record.name in timeline.phases:
+            timeline.phases[record.name].end = record.t
+
+    def alloc(record: Alloc) -> None:
+        if record.where == "step":
+            timeline.steps.append(record.t, *(getattr(record, name) for name in ALLOC))
+        else:
+            timeline.alloc.append(record)
+
+    return {
+        Header: timeline.headers.append,
+        Phase: phase,
+        Kv: _kv(timeline.kv),
+        Blocks: _blocks(timeline.blocks),
+        Request: timeline.requests.append,
+        Alloc: alloc,
+        Facts: lambda record: timeline.facts.update(record.values),
+    }
+
+
+def _kv(columns: Columns) -> Callable[[Kv], None]:
+    append = columns.append
+
+    def add(record: Kv) -> None:
+        append(
+            record.t,
+            record.step,
+            record.live_tokens,
+            record.reserved_slots,
+            record.pool_slots,
+            record.cached_slots,
+            record.pad_slots,
+            record.shared_slots,
+            record.running,
+            record.waiting,
+            record.preempted,
+        )
+
+    assert columns.names == KV  # the order above
+    return add
+
+
+def _blocks(log: BlockLog) -> Callable[[Blocks], None]:
+    index: dict[str, int] = {}
+
+    def add(record: Blocks) -> None:
+        if record.request not in index:
+            index[record.request] = len(index)
+            log.requests.append(record.request)
+        for blocks, gained in ((record.lost, 0), (record.gained, 1)):  # a block may change hands
+            for block in blocks:
+                log.t.append(record.t)
+                log.request.append(index[record.request])
+                log.block.append(block)
+                log.gained.append(gained)
+
+    return add
+
+
+def _ordered(columns: Columns) -> Columns:
+    """The same rows in order of time: two files read one after the other may interleave."""
+    times = columns.times()
+    if len(times) < 2 or bool((times[1:] >= times[:-1]).all()):
+        return columns
+    order = np.argsort(times, kind="stable")
+    sorted_ = Columns(*columns.names)
+    sorted_.t.frombytes(times[order].tobytes())
+    for name, target in zip(columns.names, sorted_.arrays, strict=True):
+        target.frombytes(columns.column(name)[order].tobytes())
+    return sorted_

@@ -1,0 +1,92 @@
+"""One cell's timeline: what its worker said and what the sampler saw, on one clock.
+
+`merge` builds it; the ledger, the KV numbers, the timing and the pictures read it. Times are
+monotonic nanoseconds.
+"""
+
+from array import array
+from dataclasses import dataclass, field
+from typing import Any
+
+from measure.columns import Columns
+from measure.sampled import Sampled
+from traces.records import Alloc, Header, Request
+
+KV = (
+    "step",
+    "live_tokens",
+    "reserved_slots",
+    "pool_slots",
+    "cached_slots",
+    "pad_slots",
+    "shared_slots",
+    "running",
+    "waiting",
+    "preempted",
+)
+ALLOC = ("allocated", "reserved", "inactive_split")
+
+
+@dataclass(slots=True)
+class Window:
+    """A phase. `end` is None when the worker did not live to see it."""
+
+    begin: int
+    end: int | None = None
+
+
+@dataclass(slots=True)
+class BlockLog:
+    """Who gained or lost which physical block, in order of time; `requests` names the indices."""
+
+    requests: list[str] = field(default_factory=list)
+    t: "array[int]" = field(default_factory=lambda: array("q"))
+    request: "array[int]" = field(default_factory=lambda: array("i"))
+    block: "array[int]" = field(default_factory=lambda: array("i"))
+    gained: "array[int]" = field(default_factory=lambda: array("b"))
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+
+def _kv() -> Columns:
+    return Columns(*KV)
+
+
+def _alloc() -> Columns:
+    return Columns(*ALLOC)
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Everything recorded about one cell."""
+
+    headers: list[Header] = field(default_factory=list)
+    phases: dict[str, Window] = field(default_factory=dict)
+    kv: Columns = field(default_factory=_kv)
+    blocks: BlockLog = field(default_factory=BlockLog)
+    requests: list[Request] = field(default_factory=list)
+    alloc: list[Alloc] = field(default_factory=list)
+    """The allocator at phase edges; its state at every step is in `steps`."""
+    steps: Columns = field(default_factory=_alloc)
+    facts: dict[str, Any] = field(default_factory=dict)
+    seen: Sampled = field(default_factory=Sampled)
+    last: int = 0
+
+    @property
+    def start(self) -> int:
+        """The begin of the first phase: what the pictures of every cell start from."""
+        begins = [window.begin for window in self.phases.values()]
+        return min(begins, default=self.headers[0].t if self.headers else 0)
+
+    def window(self, phase: str) -> tuple[int, int] | None:
+        """Begin and end of a phase; one that never ended lasts to the worker's last record."""
+        found = self.phases.get(phase)
+        if found is None:
+            return None
+        return found.begin, found.end if found.end is not None else max(self.last, found.begin)
+
+    def finished(self, phase: str) -> bool:
+        """Whether the phase was seen to end."""
+        found = self.phases.get(phase)
+        return found is not None and found.end is not None

@@ -1,0 +1,115 @@
+"""Why slots were held without a live token in them.
+
+Of the slots held, every one not live is one of three: a *pad* (or a finished request's row),
+*reservation* (its request will fill it later), or *internal* (its request never fills it). Pads
+are counted by the worker. Reservation against internal needs to know how long each request became
+in the end, so it is derived here, from who held what and the final lengths. *External* waste is
+the allocator's: bytes reserved, free, and in pieces; it comes on top of the slots held. Workers
+record it at each step at which it changed, on a GPU only: the C library's heap cannot say.
+
+Per request, with F its final length and H what it holds, H - min(H, F) is internal. What is left
+of the empty slots is reservation.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from measure.columns import EMPTY, Floats, Series
+from measure.result import Share
+from measure.timeline import Timeline
+
+if TYPE_CHECKING:
+    from measure.kv import Steps
+
+NOT_KNOWN = Share(value=None, how="n/a")
+
+
+def split(timeline: Timeline, steps: "Steps") -> dict[str, Share]:
+    """Shares of the slots held, weighted by time, by cause."""
+    held = steps.integral(steps.reserved)
+    if not held:
+        return dict.fromkeys(("reservation", "internal", "padding", "external"), NOT_KNOWN)
+    empty = np.maximum(steps.reserved - steps.pads - steps.live, 0.0)
+    never = never_filled(timeline, steps)
+    shares = {
+        "padding": Share(value=steps.integral(steps.pads) / held, how="measured"),
+        "external": _external(timeline, steps, held),
+        "reservation": NOT_KNOWN,
+        "internal": NOT_KNOWN,
+    }
+    if never is not None:
+        internal = np.minimum(never, empty)
+        shares["internal"] = Share(value=steps.integral(internal) / held, how="derived")
+        shares["reservation"] = Share(value=steps.integral(empty - internal) / held, how="derived")
+    return shares
+
+
+def never_filled(timeline: Timeline, steps: "Steps") -> Floats | None:
+    """At each step, the held slots that their requests never fill; None where not knowable."""
+    layout = timeline.facts.get("kv_layout")
+    if layout in ("dynamic", "padded"):  # rows are as long as they are now: nothing ahead
+        return np.zeros(len(steps))
+    final = final_lengths(timeline)
+    if not final:
+        return None
+    if layout == "paged":
+        block = timeline.facts.get("block_size")
+        if not block or not len(timeline.blocks):
+            return None
+        return _beyond(timeline, final, block).filled(steps.t)
+    return np.maximum(steps.reserved - steps.pads - _to_come(timeline, final, steps), 0.0)
+
+
+def final_lengths(timeline: Timeline) -> dict[str, int]:
+    """Tokens stored for each request at its last step: the last token's own KV is never stored."""
+    return {
+        request.id: request.prompt_tokens + max(request.output_tokens - 1, 0)
+        for request in timeline.requests
+    }
+
+
+def _to_come(timeline: Timeline, final: dict[str, int], steps: "Steps") -> Floats:
+    """Contiguous rows: the final lengths of the requests that are in a row, at each step."""
+    change: list[tuple[int, int]] = []
+    for request in timeline.requests:
+        if request.start is not None and request.last is not None:
+            change += [(request.start, final[request.id]), (request.last, -final[request.id])]
+    return _accumulated(change).filled(steps.t)
+
+
+def _beyond(timeline: Timeline, final: dict[str, int], block: int) -> Series:
+    """Blocks: the slots past each holder's final length, as it gains and loses blocks."""
+    log = timeline.blocks
+    blocks = [0] * len(log.requests)
+    ends = [final.get(name) for name in log.requests]
+    change: list[tuple[int, int]] = []
+    for t, request, gained in zip(log.t, log.request, log.gained, strict=True):
+        end = ends[request]
+        if end is None:  # it never finished: its final length is not known
+            continue
+        before = max(blocks[request] * block - end, 0)
+        blocks[request] += 1 if gained else -1
+        if after := max(blocks[request] * block - end, 0) - before:
+            change.append((t, after))
+    return _accumulated(change)
+
+
+def _accumulated(change: list[tuple[int, int]]) -> Series:
+    """A running total over time, starting at 0."""
+    if not change:
+        return Series(np.array([0], np.int64), np.zeros(1))
+    change.sort()
+    t = np.array([0, *(at for at, _ in change)], np.int64)
+    return Series(t, np.cumsum([0.0, *(float(by) for _, by in change)]))
+
+
+def _external(timeline: Timeline, steps: "Steps", held: float) -> Share:
+    if timeline.facts.get("kv_layout") == "paged":
+        return Share(value=0.0, how="derived")  # equal blocks: any free one fits
+    bytes_per_slot = timeline.facts.get("bytes_per_slot")
+    pieces = timeline.steps.series("inactive_split").known() if len(timeline.steps) else EMPTY
+    if not len(pieces) or not bytes_per_slot:
+        return NOT_KNOWN
+    at_steps = np.nan_to_num(pieces.filled(steps.t)) * (steps.reserved > 0)
+    return Share(value=steps.integral(at_steps) / (held * bytes_per_slot), how="measured")
