@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from measure import canonical, kv, ledger, phases, result, timing
-from measure.checks import checks
+from measure.checks import run_checks
 from measure.load import CellFiles, load_cells, read_json, samples
 from measure.merge import merge
 from measure.sampled import Sampled, sampled
 from measure.suspect import doubts
 from measure.timeline import Timeline
 from traces.errors import Problem
+from traces.facts import to_values
 from traces.reader import Damage
 
 META = ("suite", "model", "dtype", "device", "workload", "environment", "complete")
@@ -110,9 +111,9 @@ def cell(
 ) -> result.Cell:
     """One cell: what cell.json says of it, and what its timeline shows."""
     counted = len(timeline.requests) or None
-    speed = timing.timing(timeline)
-    cache = kv.kv(timeline)
-    memory = ledger.ledger(timeline, certified(about, "before"))
+    speed = timing.summarize(timeline)
+    cache = kv.summarize(timeline)
+    memory = ledger.close_ledger(timeline, certified(about, "before"))
     wanted = sum(asked[: counted or 0]) or None
     return result.Cell(
         label=str(about["label"]),
@@ -128,12 +129,12 @@ def cell(
         timing=speed,
         kv=cache,
         ledger=memory,
-        phases=phases.phases(timeline),
+        phases=phases.summarize(timeline),
         device_after=certified(about, "after"),
         parity=_typed(about["parity"], result.Parity) if about.get("parity") else None,
-        validity=checks(timeline, cache, memory, speed, wanted, formula),
+        validity=run_checks(timeline, cache, memory, speed, wanted, formula),
         suspect=_union(about.get("suspect") or [], doubts(timeline, cores)),
-        engine={k: v for k, v in timeline.facts.items() if k not in NOT_SHOWN},
+        engine={k: v for k, v in to_values(timeline.facts).items() if k not in NOT_SHOWN},
         rows=timing.rows(timeline),
     )
 

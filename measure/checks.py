@@ -13,7 +13,7 @@ USAGE_TOLERANCE = 0.02
 MEMORY_TOLERANCE = 0.02
 
 
-def checks(
+def run_checks(
     timeline: Timeline,
     kv: Kv | None,
     ledger: Ledger | None,
@@ -27,17 +27,17 @@ def checks(
     return [
         check(
             "bytes per token: cache tensors against formula",
-            facts.get("bytes_per_slot"),
-            facts.get("formula_bytes_per_slot") or formula,
+            facts.bytes_per_slot,
+            facts.formula_bytes_per_slot or formula,
         ),
         check("output tokens: counted against asked", counted or None, asked_tokens),
-        _usage(kv, facts.get("engine_kv_usage_peak")),
+        _usage(kv, facts.engine_kv_usage_peak),
         _ledger(ledger),
         _allocator(timeline, ledger),
         check(
             "throughput: ours against the engine's",
             timing.output_tokens_per_s if timing else None,
-            facts.get("engine_throughput_tokens_per_s"),
+            facts.engine_throughput_tokens_per_s,
             SPEED_TOLERANCE,
             missing="the engine does not time itself",
         ),
@@ -84,11 +84,11 @@ def _allocator(timeline: Timeline, ledger: Ledger | None) -> Check:
     """NVML less what is outside the allocator (context, graphs) must be what the allocator took."""
     name = "allocator: peak reserved against the device's"
     peaks = [a.peak_reserved for a in timeline.alloc if a.peak_reserved is not None]
-    context = timeline.facts.get("context_bytes")
+    context = timeline.facts.context_bytes
     if ledger is None or ledger.against != "nvml" or not peaks or context is None:
         ours = float(max(peaks)) if peaks else None
         return check(name, ours, None, missing="torch keeps no count without a GPU")
-    pool = timeline.facts.get("graph_pool_bytes") or 0
-    outside = context + (timeline.facts.get("graph_bytes") or 0) - pool
+    pool = timeline.facts.graph_pool_bytes or 0
+    outside = context + (timeline.facts.graph_bytes or 0) - pool
     inside = float(ledger.total - outside)
     return check(name, float(max(peaks)), inside, MEMORY_TOLERANCE * ledger.total / inside)

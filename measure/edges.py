@@ -12,7 +12,7 @@ from measure.timeline import Timeline
 from traces.records import Alloc
 
 
-def edges(timeline: Timeline, memory: Series, baseline: int) -> list[Edge]:
+def phase_ends(timeline: Timeline, memory: Series, baseline: int) -> list[Edge]:
     """One entry for each phase at whose end the process counted its memory."""
     counted = {alloc.where: alloc for alloc in timeline.alloc}
     found = []
@@ -27,7 +27,7 @@ def edges(timeline: Timeline, memory: Series, baseline: int) -> list[Edge]:
 
 
 def _edge(phase: str, total: int | None, alloc: Alloc, timeline: Timeline) -> Edge:
-    outside = timeline.facts.get(f"outside_allocator_bytes.{phase}.end")
+    outside = timeline.facts.outside_allocator_bytes.get(f"{phase}.end")
     slack = None
     if alloc.reserved is not None and alloc.allocated is not None:
         slack = alloc.reserved - alloc.allocated

@@ -1,8 +1,8 @@
-"""KV use over the run phase: what was live, what was held, how long.
+"""KV use over the run phase: what was stored, what was held, how long.
 
 Step counts hold from their step until the next one, the last until the run phase ends, so every
-mean is weighted by time. Efficiency is the integral of live tokens over the integral of reserved
-slots, over the time when slots were held at all. Step efficiency is the same without the time: a
+mean is weighted by time. Efficiency is the integral of tokens stored over the integral of slots
+held, over the time when slots were held at all. Step efficiency is the same without the time: a
 ratio of counts, which a run that takes the same steps repeats to the last digit on any machine.
 """
 
@@ -13,17 +13,17 @@ import numpy as np
 from measure import result
 from measure.columns import Floats, Ints
 from measure.timeline import Timeline
-from measure.waste import split
+from measure.waste import waste_by_cause
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
-    """The kv records of the run phase, and the nanoseconds each lasted."""
+class KvSteps:
+    """The kv records of the run phase: each step's begin and length, its slots, its requests."""
 
-    t: Ints
-    dt: Floats
-    live: Floats
-    reserved: Floats
+    t_ns: Ints
+    dt_ns: Floats
+    stored: Floats
+    held: Floats
     pool: Floats
     pads: Floats
     running: Floats
@@ -31,14 +31,14 @@ class Steps:
     preempted: Floats
 
     def __len__(self) -> int:
-        return len(self.t)
+        return len(self.t_ns)
 
     def integral(self, values: Floats) -> float:
-        """Sum of values x time."""
-        return float(values @ self.dt)
+        """Sum of values x nanoseconds."""
+        return float(values @ self.dt_ns)
 
 
-def steps(timeline: Timeline) -> Steps | None:
+def kv_steps(timeline: Timeline) -> KvSteps | None:
     """The steps of the run phase, or None where none was recorded."""
     window = timeline.window("run")
     if window is None:
@@ -48,11 +48,11 @@ def steps(timeline: Timeline) -> Steps | None:
     if not len(kv):
         return None
     t = kv.times()
-    return Steps(
-        t=t,
-        dt=np.diff(t, append=max(end, int(t[-1]))).astype(float),
-        live=kv.column("live_tokens"),
-        reserved=kv.column("reserved_slots"),
+    return KvSteps(
+        t_ns=t,
+        dt_ns=np.diff(t, append=max(end, int(t[-1]))).astype(float),
+        stored=kv.column("live_tokens"),
+        held=kv.column("reserved_slots"),
         pool=kv.column("pool_slots"),
         pads=kv.column("pad_slots"),
         running=kv.column("running"),
@@ -61,38 +61,40 @@ def steps(timeline: Timeline) -> Steps | None:
     )
 
 
-def kv(timeline: Timeline) -> result.Kv | None:
+def summarize(timeline: Timeline) -> result.Kv | None:
     """Summarise the KV cache's use, or None where no step was recorded."""
-    found = steps(timeline)
+    found = kv_steps(timeline)
     if found is None:
         return None
     facts = timeline.facts
-    held = found.reserved > 0
-    held_ns = float(found.dt[held].sum())
-    live, reserved = found.integral(found.live), found.integral(found.reserved)
-    efficiency = _ratio(found.integral(found.live * held), reserved)
-    bytes_per_slot = facts.get("bytes_per_slot")
+    holding = found.held > 0
+    holding_ns = float(found.dt_ns[holding].sum())
+    stored, held = found.integral(found.stored), found.integral(found.held)
+    efficiency = _ratio(found.integral(found.stored * holding), held)
+    bytes_per_slot = facts.bytes_per_slot
     pool = int(found.pool.max())
     return result.Kv(
         steps=len(found),
         bytes_per_slot=bytes_per_slot,
         efficiency=efficiency,
-        step_efficiency=_ratio(float(found.live[held].sum()), float(found.reserved[held].sum())),
-        mean_live=_ratio(live, held_ns),
-        mean_reserved=_ratio(reserved, held_ns),
-        peak_live=int(found.live.max()),
-        peak_reserved=int(found.reserved.max()),
+        step_efficiency=_ratio(
+            float(found.stored[holding].sum()), float(found.held[holding].sum())
+        ),
+        mean_live=_ratio(stored, holding_ns),
+        mean_reserved=_ratio(held, holding_ns),
+        peak_live=int(found.stored.max()),
+        peak_reserved=int(found.held.max()),
         pool_slots=pool,
         bytes_held_per_live_token=_ratio(bytes_per_slot, efficiency),
-        mean_running=_ratio(found.integral(found.running), held_ns),
+        mean_running=_ratio(found.integral(found.running), holding_ns),
         peak_running=int(found.running.max()),
         preempted=int(found.preempted.sum()),
-        waste=split(timeline, found),
-        block_size=facts.get("block_size"),
-        layout=facts.get("kv_layout"),
-        peak_live_bytes=_times(found.live.max(), bytes_per_slot),
-        peak_reserved_bytes=_times(found.reserved.max(), bytes_per_slot),
-        pool_bytes=facts.get("pool_bytes") or _times(pool, bytes_per_slot),
+        waste=waste_by_cause(timeline, found),
+        block_size=facts.block_size,
+        layout=facts.kv_layout,
+        peak_live_bytes=_times(found.stored.max(), bytes_per_slot),
+        peak_reserved_bytes=_times(found.held.max(), bytes_per_slot),
+        pool_bytes=facts.pool_bytes or _times(pool, bytes_per_slot),
     )
 
 

@@ -6,10 +6,8 @@ limit the cell is flagged. A size that could not be had stays null and is never 
 bytes are then in the residual.
 """
 
-from typing import Any
-
-from measure.edges import edges
-from measure.kv import steps
+from measure.edges import phase_ends
+from measure.kv import kv_steps
 from measure.phases import at_end, host_memory
 from measure.result import How, Ledger, Line
 from measure.timeline import Timeline
@@ -18,7 +16,7 @@ from traces.records import Alloc
 LIMIT = {"nvml": 0.02, "pss": 0.05}
 
 
-def ledger(timeline: Timeline, baseline: int | None) -> Ledger | None:
+def close_ledger(timeline: Timeline, baseline: int | None) -> Ledger | None:
     """Close the ledger at the peak of the run phase; None where nobody watched the memory."""
     if timeline.window("run") is None:
         return None
@@ -34,17 +32,17 @@ def device_ledger(timeline: Timeline, baseline: int | None) -> Ledger | None:
         return None
     below = baseline if baseline is not None else int(used.at(timeline.start) or 0)
     facts, at_peak = timeline.facts, _allocator_peak(timeline)
-    weights = _line("weights", facts.get("weights_bytes"), "measured", "bytes of the tensors")
+    weights = _line("weights", facts.weights_bytes, "measured", "bytes of the tensors")
     kv = _kv(timeline)
     lines = [
-        _line("context", facts.get("context_bytes"), "measured", "driver, modules, libraries"),
+        _line("context", facts.context_bytes, "measured", "driver, modules, libraries"),
         weights,
         kv,
-        *_allocator(at_peak, weights.bytes, kv.bytes, facts.get("graph_pool_bytes") or 0),
-        _line("CUDA graphs", facts.get("graph_bytes"), "measured", "grown while capturing"),
+        *_allocator(at_peak, weights.bytes, kv.bytes, facts.graph_pool_bytes or 0),
+        _line("CUDA graphs", facts.graph_bytes, "measured", "grown while capturing"),
     ]
     found = _closed("nvml", int(peak) - below, below, lines)
-    found.edges = edges(timeline, used, below)
+    found.edges = phase_ends(timeline, used, below)
     return found
 
 
@@ -55,7 +53,7 @@ def host_ledger(timeline: Timeline) -> Ledger | None:
     if peak is None:
         return None
     found = _closed("pss", int(peak), 0, _host_lines(timeline))
-    found.edges = edges(timeline, host_memory(timeline), 0)
+    found.edges = phase_ends(timeline, host_memory(timeline), 0)
     return found
 
 
@@ -68,14 +66,14 @@ def _host_lines(timeline: Timeline) -> list[Line]:
     """
     facts = timeline.facts
     runtime = _line("runtime", _at_phase_end(timeline, "import"), "measured", "PSS after imports")
-    weights = _line("weights", facts.get("weights_bytes"), "measured", "bytes of the tensors")
+    weights = _line("weights", facts.weights_bytes, "measured", "bytes of the tensors")
     kv = _kv(timeline)
-    files, anonymous = _grown(facts, "pss_files_bytes"), _grown(facts, "pss_anonymous_bytes")
+    files, anonymous = _grown(facts.pss_files_bytes), _grown(facts.pss_anonymous_bytes)
     used, taken = _heap_growth(timeline)
     if files is None or anonymous is None or used is None or taken is None or not weights.bytes:
         return [runtime, weights, kv, _line("activations", None, "n/a", "")]
-    stays = kv.bytes or 0 if facts.get("kv_layout") in ("paged", "static") else 0
-    mapped = min(weights.bytes, facts.get("pss_weights_file_bytes.run.end") or 0)
+    stays = kv.bytes or 0 if facts.kv_layout in ("paged", "static") else 0
+    mapped = min(weights.bytes, facts.pss_weights_file_bytes.get("run.end") or 0)
     working = used - (weights.bytes - mapped) - stays
     return [
         runtime,
@@ -88,9 +86,10 @@ def _host_lines(timeline: Timeline) -> list[Line]:
     ]
 
 
-def _grown(facts: dict[str, Any], name: str) -> int | None:
-    begin, end = facts.get(f"{name}.import.end"), facts.get(f"{name}.run.end")
-    return None if begin is None or end is None else int(end) - int(begin)
+def _grown(at_edges: dict[str, int | None]) -> int | None:
+    """Bytes more at the end of the run than after the imports."""
+    begin, end = at_edges.get("import.end"), at_edges.get("run.end")
+    return None if begin is None or end is None else end - begin
 
 
 def _heap_growth(timeline: Timeline) -> tuple[int | None, int | None]:
@@ -123,13 +122,13 @@ def _line(name: str, size: int | None, how: How, note: str) -> Line:
 def _kv(timeline: Timeline) -> Line:
     """The pool where there is one; else the most the cache held during the run."""
     facts = timeline.facts
-    if facts.get("kv_layout") == "paged" and facts.get("pool_bytes"):
-        return _line("KV", facts["pool_bytes"], "measured", "the whole pool, used or not")
-    found = steps(timeline)
-    if found is None or facts.get("bytes_per_slot") is None:
+    if facts.kv_layout == "paged" and facts.pool_bytes:
+        return _line("KV", facts.pool_bytes, "measured", "the whole pool, used or not")
+    found = kv_steps(timeline)
+    if found is None or facts.bytes_per_slot is None:
         return _line("KV", None, "n/a", "")
-    most = max(found.pool.max(), found.reserved.max())
-    return _line("KV", int(most * facts["bytes_per_slot"]), "measured", "cache tensors, largest")
+    most = max(found.pool.max(), found.held.max())
+    return _line("KV", int(most * facts.bytes_per_slot), "measured", "cache tensors, largest")
 
 
 def _allocator_peak(timeline: Timeline) -> Alloc | None:

@@ -13,6 +13,7 @@ import numpy as np
 from measure.columns import Columns
 from measure.sampled import Sampled
 from measure.timeline import ALLOC, KV, BlockLog, Timeline, Window
+from traces.facts import Values, from_values
 from traces.records import (
     Alloc,
     Blocks,
@@ -29,15 +30,20 @@ BEFORE = 500_000_000  # what is shown of the time before it
 
 
 def merge(records: Iterable[Record], seen: Sampled | None = None) -> Timeline:
-    """Build one cell's timeline from its processes' records and the run's samples."""
+    """Build one cell's timeline from its processes' records and the run's samples.
+
+    Raises Problem for an engine's fact of a wrong type.
+    """
     timeline = Timeline()
-    handlers = _handlers(timeline)
+    said: Values = {}
+    handlers = _handlers(timeline, said)
     for record in records:
         handler = handlers.get(type(record))
         if handler:
             handler(record)
             if record.t > timeline.last:
                 timeline.last = record.t
+    timeline.facts = from_values(said, timeline.headers[0].writer if timeline.headers else "facts")
     timeline.kv = _ordered(timeline.kv)
     timeline.requests = _of_the_run(timeline)
     if seen is not None:
@@ -62,7 +68,7 @@ def _of_the_run(timeline: Timeline) -> list[Request]:
     return [request for request in timeline.requests if run and request.t >= run.begin]
 
 
-def _handlers(timeline: Timeline) -> dict[type[Record], Callable[[Any], None]]:
+def _handlers(timeline: Timeline, said: Values) -> dict[type[Record], Callable[[Any], None]]:
     def phase(record: Phase) -> None:
         if record.edge == "begin":
             timeline.phases[record.name] = Window(record.t)
@@ -82,7 +88,7 @@ def _handlers(timeline: Timeline) -> dict[type[Record], Callable[[Any], None]]:
         Blocks: _blocks(timeline.blocks),
         Request: timeline.requests.append,
         Alloc: alloc,
-        Facts: lambda record: timeline.facts.update(record.values),
+        Facts: lambda record: said.update(record.values),
     }
 
 

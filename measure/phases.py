@@ -12,7 +12,7 @@ from measure.timeline import Timeline
 NEAR = 2_000_000_000  # a reading further than this from a phase's end says nothing about it
 
 
-def phases(timeline: Timeline) -> list[result.Phase]:
+def summarize(timeline: Timeline) -> list[result.Phase]:
     """One entry per phase, in the order they began."""
     device, host = timeline.seen.used(), host_memory(timeline)
     names = sorted(timeline.phases, key=lambda name: timeline.phases[name].begin)

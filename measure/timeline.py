@@ -6,10 +6,10 @@ monotonic nanoseconds.
 
 from array import array
 from dataclasses import dataclass, field
-from typing import Any
 
 from measure.columns import Columns
 from measure.sampled import Sampled
+from traces.facts import EngineFacts
 from traces.records import Alloc, Header, Request
 
 KV = (
@@ -69,7 +69,7 @@ class Timeline:
     alloc: list[Alloc] = field(default_factory=list)
     """The allocator at phase edges; its state at every step is in `steps`."""
     steps: Columns = field(default_factory=_alloc)
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: EngineFacts = field(default_factory=EngineFacts)
     seen: Sampled = field(default_factory=Sampled)
     last: int = 0
 

@@ -21,7 +21,7 @@ SECOND = 1e9
 ENERGY_SLACK = 1_000_000_000  # a reading further than this from the edge is of something else
 
 
-def timing(timeline: Timeline) -> result.Timing | None:
+def summarize(timeline: Timeline) -> result.Timing | None:
     """Summarise the run phase; None when it did not end."""
     window = timeline.window("run")
     if window is None or not timeline.finished("run") or not timeline.requests:
@@ -63,17 +63,17 @@ class Gaps:
     `counted` of all `requests` with more than one token are in it.
     """
 
-    seconds: Floats
+    gap_s: Floats
     times: Floats
     counted: int
     requests: int
 
     def percentile(self, percent: float) -> float:
         """The least gap that so many percent of all gaps do not pass."""
-        order = np.argsort(self.seconds)
+        order = np.argsort(self.gap_s)
         upto = np.cumsum(self.times[order])
         place = np.searchsorted(upto, percent / 100 * upto[-1])
-        return float(self.seconds[order][min(place, len(order) - 1)])
+        return float(self.gap_s[order][min(place, len(order) - 1)])
 
 
 def token_gaps(timeline: Timeline) -> Gaps | None:
@@ -109,8 +109,8 @@ def token_gaps(timeline: Timeline) -> Gaps | None:
         return None
     times = np.cumsum(change)[: len(t) - 1]
     used = times > 0
-    seconds = np.concatenate([np.diff(t)[used], ends]) / SECOND
-    return Gaps(seconds, np.concatenate([times[used], np.ones(len(ends))]), counted, len(long))
+    gap_s = np.concatenate([np.diff(t)[used], ends]) / SECOND
+    return Gaps(gap_s, np.concatenate([times[used], np.ones(len(ends))]), counted, len(long))
 
 
 def rows(timeline: Timeline) -> list[result.RequestRow]:

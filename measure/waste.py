@@ -1,10 +1,10 @@
-"""Why slots were held without a live token in them.
+"""Why slots were held without a token stored in them.
 
-Of the slots held, every one not live is one of three: a *pad* (or a finished request's row),
-*reservation* (its request will fill it later), or *internal* (its request never fills it). Pads
-are counted by the worker. Reservation against internal needs to know how long each request became
-in the end, so it is derived here, from who held what and the final lengths. *External* waste is
-the allocator's: bytes reserved, free, and in pieces; it comes on top of the slots held. Workers
+Of the slots held, every one that stores nothing is one of three: a *pad* (or a finished request's
+row), *reservation* (its request will fill it later), or *internal* (its request never fills it).
+Pads are counted by the worker. Reservation against internal needs to know how long each request
+became in the end, so it is derived here, from who held what and the final lengths. *External* waste
+is the allocator's: bytes reserved, free, and in pieces; it comes on top of the slots held. Workers
 record it at each step at which it changed, on a GPU only: the C library's heap cannot say.
 
 Per request, with F its final length and H what it holds, H - min(H, F) is internal. What is left
@@ -20,17 +20,17 @@ from measure.result import Share
 from measure.timeline import Timeline
 
 if TYPE_CHECKING:
-    from measure.kv import Steps
+    from measure.kv import KvSteps
 
 NOT_KNOWN = Share(value=None, how="n/a")
 
 
-def split(timeline: Timeline, steps: "Steps") -> dict[str, Share]:
+def waste_by_cause(timeline: Timeline, steps: "KvSteps") -> dict[str, Share]:
     """Shares of the slots held, weighted by time, by cause."""
-    held = steps.integral(steps.reserved)
+    held = steps.integral(steps.held)
     if not held:
         return dict.fromkeys(("reservation", "internal", "padding", "external"), NOT_KNOWN)
-    empty = np.maximum(steps.reserved - steps.pads - steps.live, 0.0)
+    empty = np.maximum(steps.held - steps.pads - steps.stored, 0.0)
     never = never_filled(timeline, steps)
     shares = {
         "padding": Share(value=steps.integral(steps.pads) / held, how="measured"),
@@ -45,20 +45,20 @@ def split(timeline: Timeline, steps: "Steps") -> dict[str, Share]:
     return shares
 
 
-def never_filled(timeline: Timeline, steps: "Steps") -> Floats | None:
+def never_filled(timeline: Timeline, steps: "KvSteps") -> Floats | None:
     """At each step, the held slots that their requests never fill; None where not knowable."""
-    layout = timeline.facts.get("kv_layout")
+    layout = timeline.facts.kv_layout
     if layout in ("dynamic", "padded"):  # rows are as long as they are now: nothing ahead
         return np.zeros(len(steps))
     final = final_lengths(timeline)
     if not final:
         return None
     if layout == "paged":
-        block = timeline.facts.get("block_size")
+        block = timeline.facts.block_size
         if not block or not len(timeline.blocks):
             return None
-        return _beyond(timeline, final, block).filled(steps.t)
-    return np.maximum(steps.reserved - steps.pads - _to_come(timeline, final, steps), 0.0)
+        return _beyond(timeline, final, block).filled(steps.t_ns)
+    return np.maximum(steps.held - steps.pads - _to_come(timeline, final, steps), 0.0)
 
 
 def final_lengths(timeline: Timeline) -> dict[str, int]:
@@ -69,13 +69,13 @@ def final_lengths(timeline: Timeline) -> dict[str, int]:
     }
 
 
-def _to_come(timeline: Timeline, final: dict[str, int], steps: "Steps") -> Floats:
+def _to_come(timeline: Timeline, final: dict[str, int], steps: "KvSteps") -> Floats:
     """Contiguous rows: the final lengths of the requests that are in a row, at each step."""
     change: list[tuple[int, int]] = []
     for request in timeline.requests:
         if request.start is not None and request.last is not None:
             change += [(request.start, final[request.id]), (request.last, -final[request.id])]
-    return _accumulated(change).filled(steps.t)
+    return _accumulated(change).filled(steps.t_ns)
 
 
 def _beyond(timeline: Timeline, final: dict[str, int], block: int) -> Series:
@@ -104,12 +104,12 @@ def _accumulated(change: list[tuple[int, int]]) -> Series:
     return Series(t, np.cumsum([0.0, *(float(by) for _, by in change)]))
 
 
-def _external(timeline: Timeline, steps: "Steps", held: float) -> Share:
-    if timeline.facts.get("kv_layout") == "paged":
+def _external(timeline: Timeline, steps: "KvSteps", held: float) -> Share:
+    if timeline.facts.kv_layout == "paged":
         return Share(value=0.0, how="derived")  # equal blocks: any free one fits
-    bytes_per_slot = timeline.facts.get("bytes_per_slot")
+    bytes_per_slot = timeline.facts.bytes_per_slot
     pieces = timeline.steps.series("inactive_split").known() if len(timeline.steps) else EMPTY
     if not len(pieces) or not bytes_per_slot:
         return NOT_KNOWN
-    at_steps = np.nan_to_num(pieces.filled(steps.t)) * (steps.reserved > 0)
+    at_steps = np.nan_to_num(pieces.filled(steps.t_ns)) * (steps.held > 0)
     return Share(value=steps.integral(at_steps) / (held * bytes_per_slot), how="measured")

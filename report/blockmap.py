@@ -83,7 +83,7 @@ def drawing(timeline: Timeline, start: int) -> dict[str, Any] | None:
     shown = [held for held in found.held if held.row in place]
     names = list(dict.fromkeys(held.request for held in shown))
     number = {name: index for index, name in enumerate(names)}
-    paged = timeline.facts.get("kv_layout") == "paged"
+    paged = timeline.facts.kv_layout == "paged"
     growth = _growth(timeline, names, start)
     shape = {} if paged else _contiguous(timeline, shown, growth, number)
     return {
@@ -91,9 +91,9 @@ def drawing(timeline: Timeline, start: int) -> dict[str, Any] | None:
         "begin": _s(found.begin, start),
         "end": _s(found.end, start),
         "every": every,
-        "slots": int(timeline.facts.get("block_size") or 1),
+        "slots": int(timeline.facts.block_size or 1),
         **shape,
-        "pool_rows": timeline.facts.get("num_blocks") if paged else len(rows),
+        "pool_rows": timeline.facts.num_blocks if paged else len(rows),
         "ids": rows,
         "row": [place[held.row] for held in shown],
         "request": [number[held.request] for held in shown],
@@ -118,7 +118,7 @@ def _contiguous(
     batches: dict[int, list[dict[str, Any]]] = {}
     for held in shown:
         batches.setdefault(held.begin, []).append(growth[number[held.request]])
-    fixed = timeline.facts.get("max_cache_len") or _constant(timeline)
+    fixed = timeline.facts.max_cache_len or _constant(timeline)
     pad, first, last = [], [], []
     for held in shown:
         batch = batches[held.begin]
@@ -132,7 +132,7 @@ def _contiguous(
 
 def _constant(timeline: Timeline) -> int | None:
     """The length of a row that never changed, where the worker did not live to say it."""
-    if timeline.facts.get("kv_layout"):
+    if timeline.facts.kv_layout:
         return None
     held = timeline.kv.column("reserved_slots")
     held = held[held > 0]

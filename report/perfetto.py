@@ -14,7 +14,7 @@ from typing import Any
 
 from measure.build import Run
 from measure.columns import Series
-from measure.kv import steps
+from measure.kv import kv_steps
 from measure.phases import host_memory
 from measure.timeline import Timeline
 from report.reduce import reduce
@@ -69,16 +69,16 @@ def _slice(thread: int, name: str, begin: float, length: float, **args: Any) -> 
 
 
 def _steps(timeline: Timeline, begin: int) -> Iterator[Event]:
-    found = steps(timeline)
+    found = kv_steps(timeline)
     if found is None:
         return
-    counts = zip(found.t, found.dt, found.live, found.reserved, found.running, strict=True)
-    for number, (t, dt, live, held, running) in enumerate(counts):
+    counts = zip(found.t_ns, found.dt_ns, found.stored, found.held, found.running, strict=True)
+    for number, (t, dt, stored, held, running) in enumerate(counts):
         if number == MOST_STEPS:
             return
         yield _slice(
             STEPS, "step", float(t - begin), float(dt),
-            live=int(live), held=int(held), running=int(running),
+            live=int(stored), held=int(held), running=int(running),
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from measure.columns import Floats, Ints, Series
-from measure.kv import steps
+from measure.kv import kv_steps
 from measure.phases import host_memory
 from measure.timeline import Timeline
 from measure.timing import token_gaps
@@ -57,25 +57,25 @@ def _line(series: Series, start: int) -> dict[str, list[float]]:
 
 def _kv(timeline: Timeline, start: int) -> dict[str, Any] | None:
     """Live and held slots, and the requests in flight, on shared points in time."""
-    found = steps(timeline)
+    found = kv_steps(timeline)
     if found is None:
         return None
-    end = int(found.t[-1] + found.dt[-1])
-    keep = np.arange(len(found.t))
+    end = int(found.t_ns[-1] + found.dt_ns[-1])
+    keep = np.arange(len(found.t_ns))
     if len(keep) > 4 * COLUMNS:
         kept = [
-            keep_places(found.t, values, int(found.t[0]), end, COLUMNS // 2)
-            for values in (found.live, found.reserved, found.running)
+            keep_places(found.t_ns, values, int(found.t_ns[0]), end, COLUMNS // 2)
+            for values in (found.stored, found.held, found.running)
         ]
         keep = np.unique(np.concatenate(kept))
     return {
-        "t": [*_times(found.t[keep], start), _s(end, start)],
-        "live": _last_again(found.live[keep]),
-        "held": _last_again(found.reserved[keep]),
+        "t": [*_times(found.t_ns[keep], start), _s(end, start)],
+        "live": _last_again(found.stored[keep]),
+        "held": _last_again(found.held[keep]),
         "running": _last_again(found.running[keep]),
         "waiting": _last_again(found.waiting[keep]),
         "pool": int(found.pool.max()),
-        "bytes_per_slot": timeline.facts.get("bytes_per_slot"),
+        "bytes_per_slot": timeline.facts.bytes_per_slot,
     }
 
 
@@ -98,7 +98,7 @@ def _gaps(timeline: Timeline) -> dict[str, Any] | None:
     found = token_gaps(timeline)
     if found is None:
         return None
-    took = np.maximum(found.seconds, SHORTEST)
+    took = np.maximum(found.gap_s, SHORTEST)
     low = np.floor(np.log10(took.min()) * GAP_BINS)
     high = np.floor(np.log10(took.max()) * GAP_BINS) + 1
     edges = 10 ** (np.arange(low, high + 1) / GAP_BINS)

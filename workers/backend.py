@@ -1,9 +1,10 @@
 """What every backend offers to the loop that measures it, and what the loop offers it."""
 
 import time
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from traces import clock
+from traces.facts import EngineFacts, to_values
 from traces.job import Prompt
 from traces.records import Alloc, Blocks, Facts, Kv, Request
 from traces.writer import Writer
@@ -30,13 +31,16 @@ class Recorder:
         self.finished = 0
         self.spans: list[Span] = []
 
-    def kv(self, t: int, live: int, reserved: int, **fields: int) -> None:
-        """Record a step's KV slots. `t` is when the step began; live counts its own tokens."""
+    def kv(self, t: int, stored: int, held: int, **fields: int) -> None:
+        """Record a step's KV slots: `stored` tokens, its own among them, in `held` slots.
+
+        `t` is when the step began, in ns.
+        """
         if self._record_kv:
-            pool = fields.pop("pool", reserved)
+            pool = fields.pop("pool", held)
             self._step += 1
             self._writer.write(
-                Kv(t=t, step=self._step, live_tokens=live, reserved_slots=reserved,
+                Kv(t=t, step=self._step, live_tokens=stored, reserved_slots=held,
                    pool_slots=pool, **fields)  # type: ignore[arg-type]
             )  # fmt: skip
 
@@ -72,9 +76,9 @@ class Recorder:
         values = {"allocated": None, "reserved": None, "inactive_split": None, **values}
         self._writer.write(Alloc(t=clock.now(), where=where, **values))  # type: ignore[arg-type]
 
-    def facts(self, values: dict[str, Any]) -> None:
-        """Record sizes and settings by name; later values win."""
-        self._writer.write(Facts(t=clock.now(), values=values))
+    def facts(self, facts: EngineFacts) -> None:
+        """Record sizes and settings; later ones win."""
+        self._writer.write(Facts(t=clock.now(), values=to_values(facts)))
 
     def flush(self) -> None:
         """Hand what is queued to the kernel."""
@@ -103,7 +107,7 @@ class Backend(Protocol):
     def memory(self, where: str) -> None:
         """Record the allocator's state; called at phase edges."""
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> EngineFacts:
         """Return sizes and settings as the engine has them after the run."""
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from traces import clock
+from traces.facts import EngineFacts
 from traces.job import Job
 from workers import torch_memory
 from workers.backend import Recorder
@@ -19,7 +20,7 @@ class HfWorker:
         self.job = job
         self.recorder = recorder
         self.model: Any = None
-        self._facts: dict[str, Any] = {"kv_layout": self.layout}
+        self._facts = EngineFacts(kv_layout=self.layout)
 
     def import_engine(self) -> None:
         import torch
@@ -32,7 +33,7 @@ class HfWorker:
         transformers.logging.disable_progress_bar()
         from transformers import AutoModelForCausalLM  # noqa: F401  the import is the cost
 
-        self._facts["context_at_import_bytes"] = self._outside()
+        self._facts.context_at_import_bytes = self._outside()
 
     def load(self) -> None:
         import torch
@@ -57,7 +58,7 @@ class HfWorker:
         # What a call leaves open, generate() fills in from here: an end-of-sequence id among it.
         self.model.generation_config = self.greedy(1)
         tensors = [*self.model.parameters(), *self.model.buffers()]
-        self._facts["weights_bytes"] = torch_memory.tensor_bytes(tensors)
+        self._facts.weights_bytes = torch_memory.tensor_bytes(tensors)
 
     def rows_in_budget(self, slots: int) -> int:
         """Return how many rows (or blocks) of `slots` token slots fit the KV budget, or a default.
@@ -93,20 +94,21 @@ class HfWorker:
 
     def memory(self, where: str) -> None:
         self.recorder.alloc(where, **torch_memory.allocator(self.job.device))
-        self._facts |= torch_memory.outside_facts(where, self._outside(), self._facts)
+        torch_memory.note_outside(self._facts, where, self._outside())
         if where == "warmup.end" and self.job.device == "cuda":
             import torch
 
             torch.cuda.reset_peak_memory_stats()
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> EngineFacts:
         import torch
         import transformers
 
         versions = {"torch": str(torch.__version__), "transformers": transformers.__version__}
-        settings = {"attention": self.model.config._attn_implementation}
-        formula = {"formula_bytes_per_slot": self.formula_bytes_per_slot()}
-        return {"versions": versions, "settings": settings, **formula, **self._facts}
+        self._facts.versions = versions
+        self._facts.settings = {"attention": self.model.config._attn_implementation}
+        self._facts.formula_bytes_per_slot = self.formula_bytes_per_slot()
+        return self._facts
 
     def close(self) -> None:
         import gc
@@ -123,7 +125,7 @@ class HfWorker:
         keys = cache.layers[0].keys
         slots = keys.shape[0] * keys.shape[2]
         tensors = [t for layer in cache.layers for t in (layer.keys, layer.values)]
-        self._facts["bytes_per_slot"] = torch_memory.tensor_bytes(tensors) // slots
+        self._facts.bytes_per_slot = torch_memory.tensor_bytes(tensors) // slots
 
     def _outside(self) -> int | None:
         if self.job.device != "cuda":

@@ -14,6 +14,7 @@ from typing import Any
 
 from traces import clock
 from traces.errors import Problem
+from traces.facts import EngineFacts
 from traces.job import Prompt
 from workers import torch_memory
 from workers.hf import HfWorker
@@ -59,7 +60,7 @@ class Worker(HfWorker):
         self.manager.warmup()
         self.manager.start()
 
-    def _keep_attention(self, known: Container[str]) -> dict[str, Any]:
+    def _keep_attention(self, known: Container[str]) -> dict[str, bool]:
         """Return the setting by which an attention that was asked for stays.
 
         Left alone, continuous batching switches to flash attention where that is installed.
@@ -109,9 +110,11 @@ class Worker(HfWorker):
             start, first, why = None, None, dict.fromkeys(("start", "first"), PREEMPTED)
         self.recorder.request(prompt, list(output.generated_tokens), start, first, last, why)
 
-    def facts(self) -> dict[str, Any]:
-        settings = {"attention": self._attention(), **self.view.settings()}
-        return super().facts() | {"settings": settings} | self.view.facts()
+    def facts(self) -> EngineFacts:
+        facts = super().facts()
+        facts.settings = {"attention": self._attention(), **self.view.settings()}
+        self.view.note_pool(facts)
+        return facts
 
     def close(self) -> None:
         self.manager.stop(block=True, timeout=10)
@@ -163,15 +166,13 @@ class PagedView:
         cache = self._cache
         return [*cache.key_cache, *cache.value_cache] if self._older else [cache.cache_tensor]
 
-    def facts(self) -> dict[str, Any]:
-        """Return the pool's sizes; bytes per slot count the two spare blocks Transformers adds."""
+    def note_pool(self, facts: EngineFacts) -> None:
+        """Note the pool's sizes; bytes per slot count the two spare blocks Transformers adds."""
         pool, (total, _) = torch_memory.tensor_bytes(self.tensors()), self.blocks()
-        return {
-            "block_size": self.block_size, "num_blocks": total, "pool_bytes": pool,
-            "bytes_per_slot": pool // ((total + 2) * self.block_size),
-        }  # fmt: skip
+        facts.block_size, facts.num_blocks, facts.pool_bytes = self.block_size, total, pool
+        facts.bytes_per_slot = pool // ((total + 2) * self.block_size)
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, int]:
         """Return what Transformers chose where no option did: tokens a step may compute at most."""
         return {"max_batch_tokens": int(self._cache.max_batch_tokens)}
 
@@ -187,12 +188,11 @@ class PagedView:
         waiting = self._scheduler.waiting_requests
         preempted = len(self._running & waiting.keys())
         self._running = set(self._scheduler.active_requests)
-        held = sum(map(len, tables.values()))
-        distinct = len({block for blocks in tables.values() for block in blocks})
-        shared = held - distinct
+        held = len({block for blocks in tables.values() for block in blocks})
+        shared = sum(map(len, tables.values())) - held
         self._recorder.kv(
-            begun, live=stored - shared * size, reserved=distinct * size, pool=total * size,
-            cached_slots=max(0, total - free - distinct) * size, shared_slots=shared * size,
+            begun, stored=stored - shared * size, held=held * size, pool=total * size,
+            cached_slots=max(0, total - free - held) * size, shared_slots=shared * size,
             running=len(self._running), waiting=len(waiting), preempted=preempted,
         )  # fmt: skip
         self._idle = False

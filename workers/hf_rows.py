@@ -21,7 +21,7 @@ class RowsWorker(HfWorker):
         return 1
 
     def batch_size(self, prompts: list[Prompt]) -> int:
-        self._facts["batch"] = min(self.rows(prompts), len(prompts))
+        self._facts.batch = min(self.rows(prompts), len(prompts))
         return self.rows(prompts)
 
     def make_cache(self) -> Any:
@@ -43,7 +43,7 @@ class RowsWorker(HfWorker):
         for row, prompt in enumerate(prompts):
             mask[row, : width - len(prompt.prompt_ids)] = 0
         cache = self.make_cache()
-        steps = Steps(self, cache, prompts, limits)
+        steps = RowSteps(self, cache, prompts, limits)
         for row, prompt in enumerate(prompts):
             self.recorder.blocks(steps.start, prompt.id, gained=[row], lost=[])
         output = self.model.generate(
@@ -62,16 +62,16 @@ class RowsWorker(HfWorker):
         """Return how many rows of the cache this batch leaves without a request."""
         return 0
 
-    def released(self, steps: "Steps", cache: Any) -> None:
+    def released(self, steps: "RowSteps", cache: Any) -> None:
         """Record that a batch's slots are free again; the cache itself goes out of scope."""
-        self.recorder.kv(steps.now, live=0, reserved=0, running=0)
+        self.recorder.kv(steps.now, stored=0, held=0, running=0)
 
 
-class Steps:
+class RowSteps:
     """A stopping criterion: Transformers calls it after every step, and it ends rows one by one.
 
     At call n each row holds its prompt and n - 1 tokens. That is the state of the step that ends
-    now, so the record carries the time the step began. Pads and ended rows are held, not live.
+    now, so the record carries the time the step began. Pads and ended rows are held, not stored.
     """
 
     eos_token_id = None  # that it has this attribute makes generate() pad the rows that ended
@@ -110,15 +110,15 @@ class Steps:
         rows, slots = keys.shape[0], keys.shape[2]
         length = int(self._cache.get_seq_length())
         width = length - (self._calls - 1)
-        live = pads = running = 0
+        stored = pads = running = 0
         for row, limit in enumerate(self._limits):
             if self._calls <= limit:
                 running += 1
-                live += self._lengths[row] + self._calls - 1
+                stored += self._lengths[row] + self._calls - 1
                 pads += width - self._lengths[row]
             else:
                 pads += slots
         self._worker.recorder.kv(
-            begun, live=live, reserved=rows * slots, pad_slots=pads, running=running
+            begun, stored=stored, held=rows * slots, pad_slots=pads, running=running
         )
         self._worker.recorder.memory(begun, torch_memory.step(self._worker.job.device))

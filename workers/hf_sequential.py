@@ -1,6 +1,6 @@
 """hf-sequential: Transformers' generate with its default dynamic cache, one request at a time.
 
-The cache grows by one token a step: nothing is reserved, and nothing else can run beside it.
+The cache grows by one token a step: nothing is held ahead, and nothing else can run beside it.
 """
 
 from traces.job import Prompt

@@ -8,7 +8,7 @@ as many rows as fit, and requests share it as a padded batch.
 from typing import Any
 
 from traces.job import Prompt
-from workers.hf_rows import RowsWorker, Steps
+from workers.hf_rows import RowSteps, RowsWorker
 
 
 class Worker(RowsWorker):
@@ -23,7 +23,7 @@ class Worker(RowsWorker):
         super().load()
         self.length = self.job.options.get("max_cache_len") or self.job.max_length
         self.cache = StaticCache(config=self.model.config, max_cache_len=self.length)
-        self._facts["max_cache_len"] = self.length
+        self._facts.max_cache_len = self.length
 
     def rows(self, prompts: list[Prompt]) -> int:
         asked = self.job.options.get("batch_size")
@@ -39,10 +39,10 @@ class Worker(RowsWorker):
         self.cache.reset()
         return self.cache
 
-    def released(self, steps: Steps, cache: Any) -> None:
-        """Record that nothing is live, while the reservation stays."""
+    def released(self, steps: RowSteps, cache: Any) -> None:
+        """Record that nothing is stored, while the rows stay held."""
         keys = cache.layers[0].keys
-        self.recorder.kv(steps.now, live=0, reserved=keys.shape[0] * keys.shape[2], running=0)
+        self.recorder.kv(steps.now, stored=0, held=keys.shape[0] * keys.shape[2], running=0)
 
     def close(self) -> None:
         self.cache = None

@@ -19,6 +19,7 @@ import msgspec
 from traces import clock
 from traces.control import Channel
 from traces.errors import Problem
+from traces.facts import EngineFacts
 from traces.job import Job, Prompt, Workload
 from traces.records import Phase
 from traces.writer import Writer
@@ -38,7 +39,8 @@ def main(config: dict[str, Any], channel: Channel) -> None:
     backend_class = importlib.import_module(module).Worker
     with Writer(Path(job.folder, "worker.jsonl"), f"worker {job.cell}") as writer:
         recorder = Recorder(writer, job.record_kv)
-        recorder.facts({"modules_before_engine": sorted({m.split(".")[0] for m in sys.modules})})
+        before = sorted({name.split(".")[0] for name in sys.modules})
+        recorder.facts(EngineFacts(modules_before_engine=before))
         backend: Backend = backend_class(job, recorder)
         with phase("import", writer, channel):
             backend.import_engine()

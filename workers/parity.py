@@ -10,7 +10,7 @@ Runs in a process of its own, after the cells; writes nothing but its answer.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from traces.control import Channel
 from traces.job import Prompt, Workload
@@ -25,6 +25,34 @@ LOW_PRECISION_MAX, LOW_PRECISION_MEAN = 0.30, 0.006
 # Made-up prompts have near-ties where rounding costs more: 1.2 was seen once in 1,441 tokens of a
 # right engine. One in so many may pass the maximum; and a mean is taken over no fewer than that.
 RARE, ENOUGH = 500, 256
+
+
+class Divergence(TypedDict):
+    """Where a cell first left the reference: at which output token of which request, and to what.
+
+    Log-probabilities are the float32 model's, in nats.
+    """
+
+    request: str
+    position: int
+    token: int
+    logprob: float
+    reference_token: int
+    reference_logprob: float
+
+
+class Judgement(TypedDict):
+    """A cell's parity, as result.json holds it; regrets in nats."""
+
+    verdict: str
+    method: str
+    reference: str
+    identical: int
+    compared: int
+    first_divergence: Divergence | None
+    max_regret: float
+    mean_regret: float
+    note: str
 
 
 def main(config: dict[str, Any], channel: Channel) -> None:
@@ -77,7 +105,7 @@ class Judge:
         self._reference = reference
         self._known: dict[tuple[str, tuple[int, ...]], tuple[list[float], list[float]]] = {}
 
-    def verdict(self, outputs: dict[str, list[int]], reference: str) -> dict[str, Any]:
+    def verdict(self, outputs: dict[str, list[int]], reference: str) -> Judgement:
         """Return a Parity as builtins for one cell's outputs."""
         regrets = [r for name, ids in outputs.items() for r in self.regret(name, ids)[0]]
         shared = [name for name in outputs if name in self._reference]
@@ -124,11 +152,9 @@ class Judge:
         chosen = scores.gather(1, torch.tensor(ids, device=device)[:, None])[:, 0]
         return (scores.max(dim=-1).values - chosen).tolist(), chosen.tolist()
 
-    def _divergence(
-        self, outputs: dict[str, list[int]], shared: list[str]
-    ) -> dict[str, Any] | None:
+    def _divergence(self, outputs: dict[str, list[int]], shared: list[str]) -> Divergence | None:
         """Return where this cell first leaves the reference: tokens and log-probabilities."""
-        first: dict[str, Any] | None = None
+        first: Divergence | None = None
         for name in shared:
             ours, theirs = outputs[name], self._reference[name]
             place = next(

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -19,9 +19,21 @@ from traces.control import Channel
 from traces.errors import Problem
 from traces.workload import AnySpec
 from workers import supported, workloads
+from workers.supported import ModelConfig
 
 WEIGHTS = ("*.safetensors", "*.bin")
 MAX_HEADER = 100_000_000  # what the safetensors library takes
+
+
+class Shape(TypedDict):
+    """The sizes of a model that matter here; `max_position` in tokens."""
+
+    architecture: str
+    layers: int
+    kv_heads: int
+    head_dim: int
+    vocab_size: int
+    max_position: int
 
 
 def main(config: dict[str, Any], channel: Channel) -> None:
@@ -55,7 +67,7 @@ def main(config: dict[str, Any], channel: Channel) -> None:
     )  # fmt: skip
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> ModelConfig:
     """Return config.json, parsed. Raises Problem."""
     try:
         config = json.loads(path.read_text())
@@ -68,7 +80,7 @@ def _read(path: Path) -> dict[str, Any]:
     return config
 
 
-def describe(config: dict[str, Any], path: Path) -> dict[str, Any]:
+def describe(config: ModelConfig, path: Path) -> Shape:
     """Return the sizes that matter. Raises Problem for a model that cannot be measured."""
     supported.check_structure(config, path)
     try:

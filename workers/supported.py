@@ -1,6 +1,6 @@
 """Refuse models whose KV cache is not one slot for each token and layer, before anything starts.
 
-Every count here (slots held, live tokens, bytes per slot) takes that for granted. A layer that
+Every count here (slots held, tokens stored, bytes per slot) takes that for granted. A layer that
 drops old tokens, stores a latent vector in place of keys and values, keeps a state of fixed size,
 or reads another layer's cache would make the numbers wrong, and nothing would fail.
 
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from traces.errors import Problem
+
+ModelConfig = dict[str, Any]
+"""A model's config.json: every architecture has keys of its own."""
 
 PLAIN = ("gpt2", "llama", "opt", "qwen2", "qwen3")
 """Full attention unless the file itself says otherwise: their classes need not be asked."""
@@ -28,7 +31,7 @@ RECURRENT = ("rwkv", "xlstm")
 ADVICE = "use a model with full attention in every layer"
 
 
-def complete(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+def complete(config: ModelConfig, folder: Path) -> ModelConfig:
     """Return the configuration with the defaults of its class, where Transformers knows it."""
     kind = config.get("model_type")
     if not isinstance(kind, str) or (kind in PLAIN and not config.get("use_sliding_window")):
@@ -39,11 +42,11 @@ def complete(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         found = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
     except Exception:  # somebody's own class, or none: what the file says must do
         return config
-    whole: dict[str, Any] = config | found.to_dict()
+    whole: ModelConfig = config | found.to_dict()
     return whole
 
 
-def check_structure(config: dict[str, Any], path: Path) -> None:
+def check_structure(config: ModelConfig, path: Path) -> None:
     """Raise Problem for a model that is not a decoder with full attention in every layer."""
     if config.get("is_encoder_decoder"):
         raise Problem(f"{path}: is_encoder_decoder: use a model that is a decoder only")
@@ -76,7 +79,7 @@ def check_structure(config: dict[str, Any], path: Path) -> None:
         )
 
 
-def check_window(config: dict[str, Any], path: Path, max_length: int) -> None:
+def check_window(config: ModelConfig, path: Path, max_length: int) -> None:
     """Raise Problem where layers would drop tokens of a request of the maximum length."""
     for key in ("sliding_window", "attention_chunk_size"):
         window = config.get(key)
@@ -87,7 +90,7 @@ def check_window(config: dict[str, Any], path: Path, max_length: int) -> None:
             )
 
 
-def _slides(config: dict[str, Any]) -> bool:
+def _slides(config: ModelConfig) -> bool:
     """Whether a window that is set is in effect."""
     if kinds := config.get("layer_types"):
         return set(kinds) != {"full_attention"}

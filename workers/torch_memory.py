@@ -4,6 +4,8 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
+from traces.facts import EngineFacts
+
 
 class _Mallinfo2(ctypes.Structure):
     """glibc's struct mallinfo2: sizes in bytes, summed over all arenas."""
@@ -34,7 +36,7 @@ def heap() -> dict[str, int | None]:
     }
 
 
-def mappings(where: str) -> dict[str, int]:
+def mappings(where: str) -> EngineFacts:
     """Return this process's PSS by what is mapped: weights files, other files, anonymous memory.
 
     Weights that Transformers maps from a safetensors file are not on the heap, and libraries grow
@@ -45,7 +47,7 @@ def mappings(where: str) -> dict[str, int]:
     try:
         lines = Path("/proc/self/smaps").read_text(errors="replace").splitlines()
     except OSError:
-        return {}
+        return EngineFacts()
     for line in lines:
         key, _, rest = line.partition(" ")
         if not key.endswith(":"):  # the first line of a mapping: addresses, then perhaps a path
@@ -53,7 +55,11 @@ def mappings(where: str) -> dict[str, int]:
             kind = _mapping_kind(path)
         elif key == "Pss:":
             sums[kind] += int(rest.split()[0]) << 10
-    return {f"pss_{kind}_bytes.{where}": size for kind, size in sums.items()}
+    return EngineFacts(
+        pss_weights_file_bytes={where: sums["weights_file"]},
+        pss_files_bytes={where: sums["files"]},
+        pss_anonymous_bytes={where: sums["anonymous"]},
+    )
 
 
 def _mapping_kind(path: str) -> str:
@@ -107,18 +113,17 @@ def outside_allocator(baseline_used: int | None) -> int | None:
     return int(total - free - baseline_used - torch.cuda.memory_reserved())
 
 
-def outside_facts(where: str, outside: int | None, facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts that follow from device bytes outside the allocator at a phase edge.
+def note_outside(facts: EngineFacts, where: str, outside: int | None) -> None:
+    """Note device bytes outside the allocator at a phase edge, and what follows from them.
 
     The ledger's context is taken once warm, less what the CUDA graphs took of the driver: what
     the run phase adds after that is then left to show as residual.
     """
-    found: dict[str, Any] = {f"outside_allocator_bytes.{where}": outside}
+    facts.outside_allocator_bytes[where] = outside
     if where == "warmup.end" and outside is not None:
-        found["context_bytes"] = outside - facts.get("graph_driver_bytes", 0)
-        graphs = facts.get("graph_driver_bytes", 0) + facts.get("graph_pool_bytes", 0)
-        found["graph_bytes"] = graphs
-    return found
+        driver = facts.graph_driver_bytes or 0
+        facts.context_bytes = outside - driver
+        facts.graph_bytes = driver + (facts.graph_pool_bytes or 0)
 
 
 def tensor_bytes(tensors: Any) -> int:

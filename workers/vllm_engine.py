@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from traces.facts import EngineFacts, from_values, to_values
 from traces.job import Job, Prompt
 from workers import torch_memory
 from workers.backend import Recorder
@@ -23,7 +24,7 @@ class Worker:
         self.job = job
         self.recorder = recorder
         self.llm: Any = None
-        self._facts: dict[str, Any] = {"kv_layout": "paged"}
+        self._facts = EngineFacts(kv_layout="paged")
 
     def import_engine(self) -> None:
         own_process = self.job.options.get("engine_process", self.job.device == "cuda")
@@ -31,20 +32,19 @@ class Worker:
         os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # it would override the KV budget silently
         import vllm  # noqa: F401  the import is the cost
 
-        self._facts["engine_process"] = own_process
+        self._facts.engine_process = own_process
 
     def load(self) -> None:
         from vllm import LLM
 
         self.llm = LLM(**self.arguments())
-        self._facts |= self._ask("pagedbench_sizes")
+        sizes = self._ask("pagedbench_sizes")
+        self._facts = from_values(to_values(self._facts) | sizes)
         config = self.llm.llm_engine.vllm_config
         blocks, size = config.cache_config.num_gpu_blocks, config.cache_config.block_size
-        self._facts |= {
-            "block_size": size,
-            "num_blocks": blocks - 1,  # block 0 is the null block: never given to a request
-            "bytes_per_slot": self._facts["pool_bytes"] // (blocks * size),
-        }
+        self._facts.block_size = size
+        self._facts.num_blocks = blocks - 1  # block 0 is the null block: never given to a request
+        self._facts.bytes_per_slot = sizes["pool_bytes"] // (blocks * size)
 
     def arguments(self) -> dict[str, Any]:
         """Return what LLM() is called with: the public options this project depends on."""
@@ -119,37 +119,35 @@ class Worker:
         arrived = min(s.arrival_time for s in stats) - wall_ahead
         seconds = max(s.last_token_ts for s in stats) - arrived
         tokens = sum(s.num_generation_tokens for s in stats)
-        self._facts["engine_throughput_tokens_per_s"] = tokens / seconds if seconds > 0 else None
+        self._facts.engine_throughput_tokens_per_s = tokens / seconds if seconds > 0 else None
 
     def memory(self, where: str) -> None:
-        seen = self._ask("pagedbench_memory", self.job.device, self.job.baseline_used)
-        self.recorder.alloc(where, **seen["alloc"])
-        self._facts |= torch_memory.outside_facts(where, seen["outside"], self._facts)
+        alloc, outside = self._ask("pagedbench_memory", self.job.device, self.job.baseline_used)
+        self.recorder.alloc(where, **alloc)
+        torch_memory.note_outside(self._facts, where, outside)
         if where == "warmup.end":
             self._ask("pagedbench_reset_peak", self.job.device)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> EngineFacts:
         import torch
         import transformers
         import vllm
 
         config = self.llm.llm_engine.vllm_config
-        return {
-            "versions": {
-                "torch": str(torch.__version__), "transformers": transformers.__version__,
-                "vllm": vllm.__version__,
-            },
-            "settings": {
-                "prefix_caching": config.cache_config.enable_prefix_caching,
-                "eager": config.model_config.enforce_eager,
-                "async_scheduling": config.scheduler_config.async_scheduling,
-                "max_num_seqs": config.scheduler_config.max_num_seqs,
-                "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
-                "kv_cache_dtype": config.cache_config.cache_dtype,
-                "engine_process": self._facts["engine_process"],
-            },
-            **self._facts,
+        self._facts.versions = {
+            "torch": str(torch.__version__), "transformers": transformers.__version__,
+            "vllm": vllm.__version__,
         }  # fmt: skip
+        self._facts.settings = {
+            "prefix_caching": config.cache_config.enable_prefix_caching,
+            "eager": config.model_config.enforce_eager,
+            "async_scheduling": config.scheduler_config.async_scheduling,
+            "max_num_seqs": config.scheduler_config.max_num_seqs,
+            "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
+            "kv_cache_dtype": config.cache_config.cache_dtype,
+            "engine_process": self._facts.engine_process,
+        }
+        return self._facts
 
     def close(self) -> None:
         self.llm.llm_engine.engine_core.shutdown()

@@ -8,6 +8,7 @@ from typing import Any
 
 from vllm.v1.worker.gpu_worker import Worker
 
+from traces.facts import EngineFacts
 from workers import torch_memory
 
 
@@ -23,10 +24,10 @@ class GpuWorker(Worker):
             outside, reserved = torch_memory.outside_allocator(0), torch.cuda.memory_reserved()
             result = capture(*a, **k)
             torch.cuda.synchronize()
-            self.pagedbench_graphs = {
-                "graph_pool_bytes": torch.cuda.memory_reserved() - reserved,
-                "graph_driver_bytes": (torch_memory.outside_allocator(0) or 0) - (outside or 0),
-            }
+            self.pagedbench_graphs = EngineFacts(
+                graph_pool_bytes=torch.cuda.memory_reserved() - reserved,
+                graph_driver_bytes=(torch_memory.outside_allocator(0) or 0) - (outside or 0),
+            )
             return result
 
         self.model_runner.capture_model = measured

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from traces.facts import EngineFacts, Values, to_values
 from workers import torch_memory
 
 
@@ -10,18 +11,23 @@ class Probe:
 
     model_runner: Any
 
-    def pagedbench_memory(self, device: str, baseline: int | None) -> dict[str, Any]:
+    def pagedbench_memory(
+        self, device: str, baseline: int | None
+    ) -> tuple[dict[str, int | None], int | None]:
         """Return the allocator's counts and the device bytes outside it."""
         outside = torch_memory.outside_allocator(baseline) if device == "cuda" else None
-        return {"alloc": torch_memory.allocator(device), "outside": outside}
+        return torch_memory.allocator(device), outside
 
-    def pagedbench_sizes(self) -> dict[str, Any]:
-        """Return bytes of weights and of the KV pool, measured from their tensors."""
+    def pagedbench_sizes(self) -> Values:
+        """Return bytes of weights and of the KV pool, measured from their tensors, and of graphs.
+
+        As values, since they cross to another process where the engine has its own.
+        """
         model = self.model_runner.get_model()
-        weights = torch_memory.tensor_bytes([*model.parameters(), *model.buffers()])
-        pool = torch_memory.tensor_bytes(_flat(self.model_runner.kv_caches))
-        graphs = getattr(self, "pagedbench_graphs", {})
-        return {"weights_bytes": weights, "pool_bytes": pool, **graphs}
+        facts: EngineFacts = getattr(self, "pagedbench_graphs", EngineFacts())
+        facts.weights_bytes = torch_memory.tensor_bytes([*model.parameters(), *model.buffers()])
+        facts.pool_bytes = torch_memory.tensor_bytes(_flat(self.model_runner.kv_caches))
+        return to_values(facts)
 
     def pagedbench_reset_peak(self, device: str) -> None:
         """Start the allocator's peak anew."""

@@ -21,6 +21,7 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 
 from traces import clock
+from traces.facts import EngineFacts, to_values
 from traces.records import Blocks, Facts, Kv
 from traces.writer import Writer
 
@@ -87,8 +88,8 @@ class _Recording:
 
     def _settle(self, now: int) -> None:
         """Nothing runs any more: write down the engine's own gauge at its highest so far."""
-        values = {"engine_kv_usage_peak": self._gauge}
-        self._trace.write(Facts(t=now, values=values))
+        facts = EngineFacts(engine_kv_usage_peak=self._gauge)
+        self._trace.write(Facts(t=now, values=to_values(facts)))
         self._trace.flush()
 
     def shutdown(self) -> None:
@@ -128,17 +129,17 @@ class _Recording:
         self._trace.write(Blocks(t=now, request=name, lost=lost))
 
     def _count(self, now: int, preempted: int) -> None:
-        """Record the sums. A block in several tables is live once: sharing is told apart."""
+        """Record the sums. A block in several tables is held once: sharing is told apart."""
         size = self._block_size
-        used = len(self._holders)
-        shared = self._table_blocks - used
+        held = len(self._holders)
+        shared = self._table_blocks - held
         self._gauge = max(self._gauge, self.kv_cache_manager.usage)
         computed = sum(request.num_computed_tokens for request in self.running)
         cached = self._cached()
         self._trace.write(
             Kv(
                 t=now, step=self._step, live_tokens=computed - shared * size,
-                reserved_slots=used * size, pool_slots=self._pool_slots,
+                reserved_slots=held * size, pool_slots=self._pool_slots,
                 cached_slots=None if cached is None else cached * size,
                 shared_slots=shared * size, running=len(self.running),
                 waiting=len(self.waiting), preempted=preempted,

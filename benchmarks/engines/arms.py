@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from traces import clock
 from traces.control import Channel
 from traces.errors import Problem
+from traces.facts import EngineFacts
 from traces.job import Job, Prompt, Workload
 from traces.writer import Writer
 from workers import hf_sequential, vllm_engine
@@ -100,7 +101,7 @@ def read_job(fields: dict[str, Any]) -> tuple[Job, list[Prompt]]:
 
 def _compare(
     a: Arm, b: Arm, prompts: list[Prompt], config: dict[str, Any], channel: Channel,
-    facts: Callable[[], dict[str, Any]],
+    facts: Callable[[], EngineFacts],
 ) -> None:  # fmt: skip
     """Measure both arms in turn, and say so after each run."""
     job = msgspec.convert(config["job"], Job)
@@ -114,7 +115,8 @@ def _compare(
             raise Problem(f"{came} tokens came where {len(prompts) * tokens * rounds} were asked")
         channel.send("measured", arm=name, seconds=seconds, tokens=came)
     work = {"requests": len(prompts), "output_tokens": tokens, "rounds": rounds}
-    kept = {name: facts()[name] for name in ("versions", "settings")}
+    known = facts()
+    kept = {"versions": known.versions, "settings": known.settings}
     channel.send("done", facts={**work, **kept})
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from measure.kv import kv
+from measure.kv import summarize
 from measure.merge import merge
 from tests.measure import simulate
 from tests.measure.folder import at, phase, request, step
@@ -15,7 +15,7 @@ from traces.records import Alloc, Blocks, Facts, Phase, Record
 
 def summed(records: list[Record]) -> Any:
     """The KV summary of a cell's records."""
-    return kv(merge(records))
+    return summarize(merge(records))
 
 
 def run(steps: list[Record], begin: float = 0, end: float = 100, **facts: Any) -> list[Record]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from measure.ledger import ledger
+from measure.ledger import close_ledger
 from measure.merge import merge
 from measure.sampled import sampled
 from tests.measure.folder import MIB, at, host, phase, sample, step
@@ -32,7 +32,7 @@ def gpu(peak_mib: int = 2000, **facts: Any) -> Any:
         Facts(t=at(92), values={name: v for name, v in known.items() if v is not None}),
     ]  # fmt: skip
     seen = sampled([sample(0, 10), sample(30, 500), sample(50, peak_mib), sample(60, 900)])
-    return ledger(merge(records, seen), 10 * MIB)
+    return close_ledger(merge(records, seen), 10 * MIB)
 
 
 def lines(found: Any) -> dict[str, int | None]:
@@ -74,7 +74,7 @@ def test_lines_and_residual_always_add_up():
 def test_a_peak_between_others_is_found_and_nulls_are_passed_over():
     records: list[Record] = [Phase(t=at(0), name="run", edge="begin"), step(1, 1, 1)]
     seen = sampled([sample(0, 1), sample(1, None), sample(2, 99), sample(3, 3)])
-    found: Any = ledger(merge([*records, step(4, 1, 1)], seen), None)
+    found: Any = close_ledger(merge([*records, step(4, 1, 1)], seen), None)
     assert found.total == 98 * MIB
 
 
@@ -115,7 +115,7 @@ def on_a_cpu(heap_mib: int | None, mapped_mib: int = 0) -> Any:
             Alloc(t=at(9000), where=where, allocated=size, reserved=kept, inactive_split=None)
         )
     readings = [host(900, 90), host(1005, 100), host(5100, 300), host(9010, 500), host(15_000, 520)]
-    return ledger(merge(records, sampled(readings)), None)
+    return close_ledger(merge(records, sampled(readings)), None)
 
 
 def test_host_ledger_by_hand():
@@ -139,5 +139,5 @@ def test_without_a_heap_count_there_is_no_line_for_what_is_in_it():
 
 
 def test_nobody_watched():
-    assert ledger(merge([Phase(t=at(0), name="run", edge="begin")]), None) is None
-    assert ledger(merge([]), None) is None
+    assert close_ledger(merge([Phase(t=at(0), name="run", edge="begin")]), None) is None
+    assert close_ledger(merge([]), None) is None

@@ -8,7 +8,7 @@ import pytest
 
 from measure.merge import merge
 from measure.sampled import sampled
-from measure.timing import timing, token_gaps
+from measure.timing import summarize, token_gaps
 from tests.measure.folder import GPU, at, phase, request, step
 from traces.records import Energy, Record
 
@@ -22,7 +22,7 @@ def energy(ms: float, joules: float | None, uuid: str = GPU) -> Energy:
 def run(requests: list[Record], readings: list[Record] | None = None) -> Any:
     """Two seconds of a run phase."""
     records = [*phase("run", 1000, 3000)]
-    return timing(merge([records[0], *requests, records[1]], sampled(readings or [])))
+    return summarize(merge([records[0], *requests, records[1]], sampled(readings or [])))
 
 
 TWO = [request("a", 10, 5, 1000, 1100, 1500, 1000), request("b", 20, 1, 1500, 2000, 2000, 1000)]
@@ -73,7 +73,7 @@ def test_unknown_times_are_left_out_not_zero():
 
 
 def test_a_run_that_did_not_end_has_no_speed():
-    assert timing(merge([phase("run", 0, None)[0], *TWO])) is None
+    assert summarize(merge([phase("run", 0, None)[0], *TWO])) is None
 
 
 def gaps(edges: Sequence[float], requests: list[Record]) -> Any:
@@ -84,7 +84,7 @@ def gaps(edges: Sequence[float], requests: list[Record]) -> Any:
 
 def listed(found: Any) -> list[float]:
     """Every gap in milliseconds, in order."""
-    return sorted(np.repeat(found.seconds * 1e3, found.times.astype(int)).round(3).tolist())
+    return sorted(np.repeat(found.gap_s * 1e3, found.times.astype(int)).round(3).tolist())
 
 
 @pytest.mark.parametrize("early", [0, 1])

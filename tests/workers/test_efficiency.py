@@ -2,7 +2,7 @@
 
 import pytest
 
-from measure.kv import kv
+from measure.kv import summarize
 from measure.merge import merge
 from tests.workers.cells import BACKENDS, PAGED
 from traces.reader import read
@@ -16,7 +16,7 @@ CELLS += [(backend, plan) for backend in PAGED for plan in ("shared", "tight")]
 def summary(found):
     """The KV summary of a cell's folder."""
     files = [found.folder / name for name in ("worker.jsonl", "engine.jsonl")]
-    return kv(merge(record for file in files if file.exists() for record in read(file)))
+    return summarize(merge(record for file in files if file.exists() for record in read(file)))
 
 
 @pytest.mark.parametrize(("backend", "plan"), CELLS)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.workers.plans import prompts
+from traces.facts import EngineFacts
 from workers.hf_paged import PREEMPTED, PagedView, Worker
 
 BLOCK, BLOCKS, BYTES = 16, 10, 64
@@ -98,7 +99,7 @@ def test_a_step_counts_what_is_stored_at_its_end(cache):
     seen.count(0, step(1, 9))
     assert log.kvs == [
         {
-            "live": 26, "reserved": 3 * BLOCK, "pool": BLOCKS * BLOCK, "cached_slots": 2 * BLOCK,
+            "stored": 26, "held": 3 * BLOCK, "pool": BLOCKS * BLOCK, "cached_slots": 2 * BLOCK,
             "shared_slots": 0, "running": 2, "waiting": 1, "preempted": 0,
         }
     ]  # fmt: skip
@@ -106,12 +107,12 @@ def test_a_step_counts_what_is_stored_at_its_end(cache):
 
 
 @both
-def test_a_shared_block_is_held_and_live_once(cache):
+def test_a_shared_block_is_held_and_counted_once(cache):
     seen, log = view(cache(6, {"a": [3, 4], "b": [3, 9]}), scheduler({"a": 20, "b": 17}))
     seen.count(0, step(1, 1))
     (kv,) = log.kvs
-    assert (kv["reserved"], kv["shared_slots"]) == (3 * BLOCK, BLOCK)
-    assert kv["live"] == 20 + 17 + 2 - BLOCK
+    assert (kv["held"], kv["shared_slots"]) == (3 * BLOCK, BLOCK)
+    assert kv["stored"] == 20 + 17 + 2 - BLOCK
     assert kv["cached_slots"] == BLOCK  # 10 - 6 free - 3 held
 
 
@@ -152,11 +153,12 @@ def test_a_request_sent_back_to_wait_was_preempted(cache):
 
 @both
 def test_sizes_count_the_two_spare_blocks(cache):
-    facts = view(cache(10, {}), scheduler({}))[0].facts()
-    assert facts == {
-        "block_size": BLOCK, "num_blocks": BLOCKS, "bytes_per_slot": BYTES,
-        "pool_bytes": (BLOCKS + 2) * BLOCK * BYTES,
-    }  # fmt: skip
+    facts = EngineFacts()
+    view(cache(10, {}), scheduler({}))[0].note_pool(facts)
+    assert facts == EngineFacts(
+        block_size=BLOCK, num_blocks=BLOCKS, bytes_per_slot=BYTES,
+        pool_bytes=(BLOCKS + 2) * BLOCK * BYTES,
+    )  # fmt: skip
 
 
 @both
@@ -186,7 +188,7 @@ def test_settling_records_the_end_once(cache):
     seen, log = view(cache(10, {}), scheduler({}))
     seen.settle()
     seen.settle()
-    assert [(kv["live"], kv["reserved"]) for kv in log.kvs] == [(0, 0)]
+    assert [(kv["stored"], kv["held"]) for kv in log.kvs] == [(0, 0)]
 
 
 @both

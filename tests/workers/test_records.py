@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.workers.test_paged_view import Storage
+from traces.facts import EngineFacts, to_values
 from traces.job import Prompt
 from traces.reader import Damage, read
 from traces.records import Kv, Request
@@ -45,20 +46,21 @@ def test_a_storage_counts_once():
 
 
 def test_context_is_taken_once_warm_and_without_the_graphs():
-    graphs = {"graph_driver_bytes": 30, "graph_pool_bytes": 5}
-    assert torch_memory.outside_facts("load.end", 100, graphs) == {
-        "outside_allocator_bytes.load.end": 100
-    }
-    assert torch_memory.outside_facts("warmup.end", 100, graphs) == {
-        "outside_allocator_bytes.warmup.end": 100, "context_bytes": 70, "graph_bytes": 35,
-    }  # fmt: skip
-    assert torch_memory.outside_facts("warmup.end", 100, {})["context_bytes"] == 100
+    facts = EngineFacts(graph_driver_bytes=30, graph_pool_bytes=5)
+    torch_memory.note_outside(facts, "load.end", 100)
+    assert (facts.context_bytes, facts.graph_bytes) == (None, None)
+    torch_memory.note_outside(facts, "warmup.end", 100)
+    assert facts.outside_allocator_bytes == {"load.end": 100, "warmup.end": 100}
+    assert (facts.context_bytes, facts.graph_bytes) == (70, 35)
+    eager = EngineFacts()
+    torch_memory.note_outside(eager, "warmup.end", 100)
+    assert (eager.context_bytes, eager.graph_bytes) == (100, 0)
 
 
 def test_bytes_that_could_not_be_had_give_no_context():
-    assert torch_memory.outside_facts("warmup.end", None, {}) == {
-        "outside_allocator_bytes.warmup.end": None
-    }
+    facts = EngineFacts()
+    torch_memory.note_outside(facts, "warmup.end", None)
+    assert to_values(facts) == {"outside_allocator_bytes.warmup.end": None}
 
 
 def test_the_heap_grows_with_what_is_taken_of_it():
@@ -109,7 +111,7 @@ def test_counts_are_of_the_ids_that_came_back(tmp_path):
 def test_without_kv_nothing_is_written_but_requests(tmp_path):
     with Writer(tmp_path / "t.jsonl", "test") as writer:
         recorder = Recorder(writer, record_kv=False)
-        recorder.kv(1, live=1, reserved=2, running=1)
+        recorder.kv(1, stored=1, held=2, running=1)
         recorder.blocks(1, "a", gained=[1], lost=[])
     assert len(list(read(tmp_path / "t.jsonl"))) == 1
 
@@ -117,8 +119,8 @@ def test_without_kv_nothing_is_written_but_requests(tmp_path):
 def test_a_step_without_a_pool_is_its_own_pool(tmp_path):
     with Writer(tmp_path / "t.jsonl", "test") as writer:
         recorder = Recorder(writer, record_kv=True)
-        recorder.kv(1, live=1, reserved=2, running=1)
-        recorder.kv(2, live=1, reserved=2, running=1, pool=9, cached_slots=3)
+        recorder.kv(1, stored=1, held=2, running=1)
+        recorder.kv(2, stored=1, held=2, running=1, pool=9, cached_slots=3)
     kvs = [r for r in read(tmp_path / "t.jsonl") if isinstance(r, Kv)]
     assert [(kv.step, kv.pool_slots, kv.cached_slots) for kv in kvs] == [(1, 2, None), (2, 9, 3)]
 

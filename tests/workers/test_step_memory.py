@@ -6,16 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from measure.edges import edges
-from measure.kv import kv
-from measure.ledger import ledger
+from measure.edges import phase_ends
+from measure.kv import summarize
+from measure.ledger import close_ledger
 from measure.merge import merge
 from tests.workers.plans import prompts
 from traces.reader import read
 from traces.records import Alloc, Facts, Phase
 from traces.writer import Writer
 from workers.backend import Recorder
-from workers.hf_rows import Steps
+from workers.hf_rows import RowSteps
 from workers.torch_memory import step
 
 PIECES = [0, 700, 700, 300]  # inactive split bytes at the end of each step
@@ -44,7 +44,7 @@ def record(path, state, record_kv=True):
         recorder = Recorder(writer, record_kv)
         worker = SimpleNamespace(job=SimpleNamespace(device="cuda"), recorder=recorder)
         cache = SimpleNamespace(layers=[SimpleNamespace(keys=None)])
-        steps = Steps(worker, cache, request, [len(PIECES)])  # type: ignore[arg-type]
+        steps = RowSteps(worker, cache, request, [len(PIECES)])  # type: ignore[arg-type]
         writer.write(Phase(t=steps.start, name="run", edge="begin"))
         for stored, pieces in enumerate(PIECES, start=10):
             cache.layers[0].keys = np.zeros((1, 2, stored, 4))
@@ -64,7 +64,7 @@ def test_only_changes_are_written(tmp_path, torch):
 
 def test_external_waste_is_measured(tmp_path, torch):
     timeline = merge(record(tmp_path / "t.jsonl", torch))
-    summary = kv(timeline)
+    summary = summarize(timeline)
     assert summary is not None
     share = summary.waste["external"]
     lasted = np.diff(timeline.kv.times(), append=timeline.phases["run"].end or 0)
@@ -76,8 +76,8 @@ def test_external_waste_is_measured(tmp_path, torch):
 def test_the_ledger_and_the_edges_take_none_of_it(tmp_path, torch):
     timeline = merge(record(tmp_path / "t.jsonl", torch))
     assert timeline.alloc == []
-    assert edges(timeline, timeline.seen.used(), 0) == []
-    assert ledger(timeline, 0) is None  # nobody watched the device
+    assert phase_ends(timeline, timeline.seen.used(), 0) == []
+    assert close_ledger(timeline, 0) is None  # nobody watched the device
 
 
 def test_without_kv_records_there_is_none(tmp_path, torch):

@@ -10,6 +10,7 @@ from typing import Any
 
 from traces import clock
 from traces.errors import Problem
+from traces.facts import EngineFacts
 from traces.job import Job, Prompt
 from workers.backend import Recorder
 
@@ -36,7 +37,7 @@ class Worker:
         print(self.options.get("say", "importing nothing"), flush=True)
 
     def load(self) -> None:
-        self.recorder.facts({"bytes_per_slot": 256, "kv_layout": "dynamic"})
+        self.recorder.facts(EngineFacts(bytes_per_slot=256, kv_layout="dynamic"))
 
     def batch_size(self, prompts: list[Prompt]) -> int:
         return 1
@@ -45,8 +46,8 @@ class Worker:
         for prompt in prompts:
             start, first = clock.now(), None
             for step in range(prompt.output_tokens):
-                live = len(prompt.prompt_ids) + step
-                self.recorder.kv(clock.now(), live, live, running=1)
+                stored = len(prompt.prompt_ids) + step
+                self.recorder.kv(clock.now(), stored, stored, running=1)
                 time.sleep(self.options.get("step_s", 0.001))
                 first = first or clock.now()
                 self._misbehave(prompt)
@@ -56,8 +57,8 @@ class Worker:
     def memory(self, where: str) -> None:
         self.recorder.alloc(where)
 
-    def facts(self) -> dict[str, Any]:
-        return {"environment": sorted(os.environ)}
+    def facts(self) -> EngineFacts:
+        return EngineFacts(extras={"environment": sorted(os.environ)})
 
     def close(self) -> None:
         print("closed", flush=True)
