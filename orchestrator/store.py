@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from report.watched import ABOUT
+from measure.watched import ABOUT
 from traces.errors import FULL, Problem
 
 LOG = "command.log"

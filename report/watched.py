@@ -1,7 +1,5 @@
-"""What `pagedbench monitor` saw, in numbers: of each device, of the process tree, of the sampler.
-
-A pure function from records and a few facts to a dict, the text of it, and `write`, which makes
-summary.json, summary.md and timeline.svg of a folder anew from its trace alone.
+"""What `pagedbench monitor` saw, in words, and `write`, which makes summary.json, summary.md and
+timeline.svg of a folder anew from its trace alone.
 """
 
 import shlex
@@ -9,58 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from measure.columns import Series
 from measure.load import read_json
-from measure.sampled import DeviceTrace, Sampled, sampled
+from measure.watched import ABOUT, load_watch, summarize
 from report import watched_svg
 from report.words import seconds, size
-from traces.reader import Damage, read
-from traces.records import End
-
-NS = 1e9
-ABOUT, TRACE = "watch.json", "samples.jsonl"
+from traces.reader import Damage
 
 
 def write(folder: Path) -> dict[str, Any]:
     """Read a folder's trace and write what follows from it; returns the summary."""
     damage = Damage()
-    seen = sampled(read(folder / TRACE, damage))
-    found = summary(seen, read_json(folder / ABOUT))
-    found["damage"] = {"bad_lines": damage.bad, "torn": damage.torn}
+    seen = load_watch(folder, damage)
+    found = {
+        **read_json(folder / ABOUT),
+        **msgspec.to_builtins(summarize(seen)),
+        "damage": {"bad_lines": damage.bad, "torn": damage.torn},
+    }
     raw = msgspec.json.format(msgspec.json.encode(found))
     (folder / "summary.json").write_bytes(raw + b"\n")
     (folder / "summary.md").write_text(text(found))
     (folder / "timeline.svg").write_text(watched_svg.draw(seen))
     return found
-
-
-def summary(seen: Sampled, about: dict[str, Any]) -> dict[str, Any]:
-    """Return the numbers of one watch. Bytes, seconds, watts, joules; null where unknown."""
-    begin, end = window(seen)
-    part = seen.between(begin, end)
-    return {
-        **about,
-        "seconds": round((end - begin) / NS, 3),
-        "devices": [
-            _device(trace, seen.devices[uuid], begin, end) for uuid, trace in part.devices.items()
-        ],
-        "tree": _tree(part),
-        "host_used_peak": _whole(part.host.series("host_used").peak()),
-        "sampler": _account(seen.ends),
-        "missed_ticks": _whole(float(seen.gaps.column("missed").sum())),
-        "longest_gap_s": _round(seen.gaps.series("span").peak(), NS),
-    }
-
-
-def window(seen: Sampled) -> tuple[int, int]:
-    """The time watched: between the marks of the run, else all there is."""
-    edges = {mark.edge: mark.t for mark in seen.marks if mark.phase == "run"}
-    first = [seen.host.t[0]] if len(seen.host) else []
-    first += [trace.memory.t[0] for trace in seen.devices.values() if len(trace.memory)]
-    begin = edges.get("begin", min(first, default=0))
-    return begin, edges.get("end", seen.last() or begin)
 
 
 def text(found: dict[str, Any]) -> str:
@@ -130,83 +98,3 @@ def _device_rows(device: dict[str, Any]) -> list[tuple[str, str]]:
         pids = ", ".join(map(str, device["foreign"]))
         table.append((f"{name}, foreign processes", f"{pids}: the numbers are suspect"))
     return table
-
-
-def _device(part: DeviceTrace, whole: DeviceTrace, begin: int, end: int) -> dict[str, Any]:
-    used, about = part.memory.series("used"), whole.about
-    before = whole.memory.series("used").at(begin)
-    peak_time = used.peak_time()
-    ours = [procs for procs in part.procs if procs.ours is not None]
-    most = max(ours, key=lambda procs: procs.ours or 0, default=None)
-    return {
-        "uuid": part.uuid,
-        "index": about and about.index,
-        "name": about and about.name,
-        "memory_total": about and about.memory_total,
-        "samples": len(used),
-        "used_before": _whole(before),
-        "used_peak": _whole(used.peak()),
-        "peak_at_s": None if peak_time is None else round((peak_time - begin) / NS, 6),
-        "used_end": _last(whole),
-        "silent_s": round(_silent(whole, begin, end) / NS, 3),
-        "silent_why": list(whole.silent),
-        "ours_peak": most and most.ours,
-        "ours_how": (most.why or {}).get("ours", "") if most else "",
-        "foreign": sorted({pid for procs in part.procs for pid in procs.foreign}),
-        "gpu_util_mean": _mean(part.load.series("gpu_util")),
-        "power_mean_w": _mean(part.load.series("power_w")),
-        "joules": _joules(whole),
-        "throttle": sorted({reason for _, several in part.throttle for reason in several}),
-    }
-
-
-def _last(trace: DeviceTrace) -> int | None:
-    """The newest reading; None when it failed, whatever was read before."""
-    used = trace.memory.column("used")
-    return int(used[-1]) if len(used) and not np.isnan(used[-1]) else None
-
-
-def _silent(trace: DeviceTrace, begin: int, end: int) -> int:
-    """How long, of the time watched, memory could not be read: from a failure to a success."""
-    times = np.append(trace.memory.times(), end)
-    failed = np.isnan(trace.memory.column("used"))
-    return int(np.diff(np.clip(times, begin, end))[failed].sum())
-
-
-def _joules(trace: DeviceTrace) -> float | None:
-    counter = {energy.where: energy.total_mj for energy in trace.energy}
-    begin, end = counter.get("run.begin"), counter.get("run.end")
-    return None if begin is None or end is None else round((end - begin) / 1000, 3)
-
-
-def _tree(part: Sampled) -> dict[str, Any] | None:
-    host = part.host
-    cpu = host.series("cpu_s").known()
-    if host.series("rss").peak() is None:
-        return None
-    return {
-        "rss_peak": _whole(host.series("rss").peak()),
-        "pss_peak": _whole(host.series("pss").peak()),
-        "processes_peak": _whole(host.series("processes").peak()),
-        "cpu_s": round(float(cpu.v[-1] - cpu.v[0]), 2) if len(cpu) else None,
-    }
-
-
-def _account(ends: list[End]) -> dict[str, Any]:
-    if not ends:
-        return {}
-    names = ("ticks", "missed", "rate_hz", "jitter_p50", "jitter_p99", "cpu_s")
-    return {name: getattr(ends[-1], name) for name in names}
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
-
-
-def _round(value: float | None, unit: float) -> float | None:
-    return None if value is None else round(value / unit, 6)
-
-
-def _mean(series: Series) -> float | None:
-    known = series.known()
-    return round(float(known.v.mean()), 2) if len(known) else None

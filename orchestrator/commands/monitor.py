@@ -15,6 +15,7 @@ from typing import IO, Any
 import click
 from rich.console import Console
 
+from measure.watched import ABOUT, TRACE
 from orchestrator.liveview import Nothing, Records, Screen, View
 from orchestrator.monitoring import Watched, Wish, in_status, watch
 from orchestrator.store import LOG, Folder
@@ -54,7 +55,7 @@ def command(
     console = Console(stderr=True)
     if live is None:
         live = not (argv or as_json or quiet) and console.is_terminal
-    view: View = Records(folder / numbers.TRACE, sys.stdout.buffer) if as_json else (
+    view: View = Records(folder / TRACE, sys.stdout.buffer) if as_json else (
         Screen(console, interval_s) if live else Nothing()
     )  # fmt: skip
     wish = Wish(
@@ -132,12 +133,12 @@ def _note(folder: Path, wish: Wish, seen: Watched) -> None:
         "no_devices": seen.no_devices,
         "trouble": seen.trouble,
     }
-    Folder(folder).write(numbers.ABOUT, about)
+    Folder(folder).write(ABOUT, about)
 
 
 def _tell(console: Console, folder: Path, found: dict[str, Any]) -> None:
     for name, value in numbers.rows(found):
         console.print(f"{name}: {value}", highlight=False, markup=False, soft_wrap=True)
-    left = (LOG, numbers.TRACE, "summary.json", "summary.md", "timeline.svg")
+    left = (LOG, TRACE, "summary.json", "summary.md", "timeline.svg")
     rest = ", ".join(name for name in left if (folder / name).exists())
     console.print(f"in {folder}{os.sep}: {rest}", highlight=False, markup=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from rich.console import Console
 from measure import build, canonical
 from measure.load import sample_files
 from measure.result import Cell
+from measure.watched import ABOUT
 from orchestrator.store import Folder
 from report import pages, perfetto, table, watched
 from traces.errors import Problem
@@ -22,7 +23,7 @@ def command(folder: Path, timeline: bool) -> None:
     """Make the report of a results folder anew, from its traces."""
     if not folder.is_dir():
         raise Problem(f"{folder}: no such results folder")
-    if (folder / watched.ABOUT).is_file():  # left by `pagedbench monitor`
+    if (folder / ABOUT).is_file():  # left by `pagedbench monitor`
         click.echo(watched.text(watched.write(folder)), nl=False)
         return
     _check_traces(folder)

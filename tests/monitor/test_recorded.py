@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from measure.sampled import sampled
-from report.watched import ABOUT, summary
+from measure.watched import ABOUT, summarize
 from report.watched_svg import draw
 from traces.reader import Damage, read
 from traces.records import Device, End, Energy, Gap, Header, Mark, Procs, Sample
@@ -67,8 +67,8 @@ def test_energy_grows_and_the_program_is_ours(records):
 
 def test_it_makes_a_summary_and_a_picture(records):
     seen = sampled(iter(records))
-    found = summary(seen, {"command": [], "no_devices": ""})
-    assert found["devices"][0]["used_peak"] > GIB
+    found = summarize(seen)
+    assert (found.devices[0].used_peak or 0) > GIB
     assert "Device memory used" in draw(seen)
 
 
