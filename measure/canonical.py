@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from measure.result import SCHEMA_VERSION, Result
+from measure.result import SCHEMA_VERSION, FreeForm, Result
 from traces.errors import Problem
 
 MAX_BYTES = 256 << 20
@@ -25,6 +25,29 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 class _Version(msgspec.Struct):
     schema: int
+
+
+class _Entry(msgspec.Struct):
+    """A backend of the suite."""
+
+    label: str | None = None
+    name: str | None = None
+
+
+class _Suite(msgspec.Struct):
+    backend: list[_Entry] | None = None
+
+
+class _Environment(msgspec.Struct):
+    cpu: FreeForm | None = None
+    gpus: list[FreeForm] | None = None
+
+
+class _Known(msgspec.Struct):
+    """What is read of the free-form sections, and must have its type too."""
+
+    suite: _Suite
+    environment: _Environment
 
 
 def dumps(found: Result) -> bytes:
@@ -46,6 +69,7 @@ def loads(source: bytes | Path) -> Result:
         if version < 1:
             raise Problem(f"{name}: result schema {version} has never existed")
         _refuse_duplicates(data, name)
+        msgspec.json.decode(data, type=_Known)
         if version == SCHEMA_VERSION:
             return msgspec.json.decode(data, type=Result)
         return msgspec.convert(_upgraded(msgspec.json.decode(data), version), Result)
@@ -62,7 +86,7 @@ def _upgraded(plain: Any, version: int) -> Any:
     return plain
 
 
-def _from_1(plain: dict[str, Any]) -> None:
+def _from_1(plain: FreeForm) -> None:
     """1 had no step efficiency."""
     cells = plain.get("cells")
     for cell in cells if isinstance(cells, list) else []:  # the types refuse anything else later
@@ -71,7 +95,7 @@ def _from_1(plain: dict[str, Any]) -> None:
 
 
 # What turns a result of each older version into the next one.
-UPGRADES: Mapping[int, Callable[[dict[str, Any]], None]] = {1: _from_1}
+UPGRADES: Mapping[int, Callable[[FreeForm], None]] = {1: _from_1}
 
 
 def _read(path: Path) -> bytes:

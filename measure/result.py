@@ -20,6 +20,8 @@ Status = Literal[
 ]
 Verdict = Literal["pass", "fail", "n/a"]
 How = Literal["measured", "derived", "n/a"]
+FreeForm = dict[str, Any]
+"""What is kept as it was said: settings, versions, notes."""
 
 
 class Model(Struct, kw_only=True):
@@ -176,7 +178,7 @@ class Parity(Struct, kw_only=True):
     reference: str
     identical: int
     compared: int
-    first_divergence: dict[str, Any] | None = None
+    first_divergence: FreeForm | None = None
     max_regret: float | None = None
     mean_regret: float | None = None
     note: str = ""
@@ -197,7 +199,7 @@ class Cell(Struct, kw_only=True):
 
     label: str
     backend: str
-    options: dict[str, Any]
+    options: FreeForm
     repeat: int
     status: Status
     reason: str = ""
@@ -216,7 +218,7 @@ class Cell(Struct, kw_only=True):
     validity: list[Check] = field(default_factory=list)
     suspect: list[str] = field(default_factory=list)
     """What makes the numbers doubtful: throttling, foreign processes, gaps."""
-    engine: dict[str, Any] = field(default_factory=dict)
+    engine: FreeForm = field(default_factory=dict)
     rows: list[RequestRow] = field(default_factory=list)
 
 
@@ -224,13 +226,13 @@ class Result(Struct, kw_only=True):
     """One run: everything needed to show it, compare it, and do it again."""
 
     schema: int = SCHEMA_VERSION
-    suite: dict[str, Any]
+    suite: FreeForm
     model: Model
     dtype: str
     device: Literal["cpu", "cuda"]
     workload: Workload
-    environment: dict[str, Any]
+    environment: FreeForm
     cells: list[Cell]
-    sampler: dict[str, Any] = field(default_factory=dict)
+    sampler: FreeForm = field(default_factory=dict)
     complete: bool
-    volatile: dict[str, Any] = field(default_factory=dict)
+    volatile: FreeForm = field(default_factory=dict)

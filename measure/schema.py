@@ -4,14 +4,13 @@ Run: python -m measure.schema > docs/result.schema.json
 """
 
 import sys
-from typing import Any
 
 import msgspec
 
-from measure.result import Result
+from measure.result import FreeForm, Result
 
 
-def schema() -> dict[str, Any]:
+def schema() -> FreeForm:
     """Return the schema (JSON Schema 2020-12)."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -96,3 +96,28 @@ def test_other_work_on_the_processors_makes_a_run_doubtful(folder):
         assert any("other work on the processors" in doubt for doubt in cell["suspect"])
     clean = json.loads((REFERENCE / "result.json").read_text())["cells"]
     assert all(cell["suspect"] == [] for cell in clean)
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "place"),
+    [
+        ("suite", {"backend": ["vllm"]}, "$.suite.backend[0]"),
+        ("environment", {"gpus": 5}, "$.environment.gpus"),
+        ("environment", {"cpu": []}, "$.environment.cpu"),
+        ("model", 3, "$.model"),
+    ],
+)
+def test_a_field_of_a_wrong_type_is_one_line(folder, section, value, place):
+    path = folder / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), section: value}))
+    done = pagedbench("report", folder)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert all(part in done.stderr for part in (str(path), f"`{place}`", "Expected", "got"))
+
+
+def test_an_engines_fact_of_a_wrong_type_is_one_line(folder):
+    with (folder / "cells" / "vllm.r0" / "worker.jsonl").open("a") as trace:
+        trace.write('{"v":1,"k":"facts","t":1,"values":{"bytes_per_slot":"many"}}\n')
+    done = pagedbench("report", folder)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "bytes_per_slot" in done.stderr
