@@ -15,16 +15,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any
+from typing import IO
 
 import multiprocess
 import psutil
+from msgspec import Struct
 from multiprocess import resource_tracker
 from multiprocess.connection import wait
 
 from orchestrator.stopping import undisturbed
 from traces import control
 from traces.errors import Problem
+from traces.messages import Message, Stop
 
 ASK_S, TERM_S, KILL_S = 10.0, 5.0, 5.0
 TAIL_LINES, TAIL_BYTES = 12, 8192
@@ -37,7 +39,7 @@ class Child:
     """A process of ours: its pipe, its log, its session and everything it started."""
 
     def __init__(
-        self, name: str, target: str, config: dict[str, Any], log: Path,
+        self, name: str, target: str, config: Struct, log: Path,
         environment: Mapping[str, str], interpreter: str | None = None,
     ) -> None:  # fmt: skip
         self.name = name
@@ -50,28 +52,29 @@ class Child:
         )
         resource_tracker.ensure_running()  # ours, not the child's: it must not carry its mark
         _spawn.set_executable(interpreter or sys.executable)
-        with _environment({**environment, control.MARK: self.mark}), _no_main(), _path(interpreter):
+        variables = {**environment, control.MARK: self.mark}
+        with _environment(variables), _main_module_hidden(), _path(interpreter):
             self._start()
         theirs.close()
 
     def _start(self) -> None:
         """Start it whole or not at all: half started it would complain on our stderr."""
         try:
-            with undisturbed(), _born_deaf():
+            with undisturbed(), _interrupts_blocked():
                 self._process.start()
                 self.pid: int = self._process.pid
         except KeyboardInterrupt:
             self.kill()
             raise
 
-    def message(self, timeout: float, also: int | None = None) -> control.Message | None:
+    def message(self, timeout: float, also: int | None = None) -> Message | None:
         """Return the next message, or None when none came in `timeout` seconds or it is gone.
 
         Readiness of the descriptor `also` ends the wait too.
         """
         if not self._pipe.closed and self._ready(timeout, also):
             try:
-                message: control.Message = self._pipe.recv()
+                message: Message = self._pipe.recv()
                 return message
             except (EOFError, OSError):
                 self._pipe.close()
@@ -82,10 +85,10 @@ class Child:
         wait([self._pipe, self._process.sentinel, *([] if also is None else [also])], timeout)
         return bool(self._pipe.poll(0))
 
-    def send(self, kind: str, **fields: Any) -> None:
+    def send(self, order: Message) -> None:
         """Send an order; a child that is gone is noticed by `alive`, not here."""
         with suppress(OSError, ValueError):
-            self._pipe.send({"kind": kind, **fields})
+            self._pipe.send(order)
 
     @property
     def alive(self) -> bool:
@@ -104,7 +107,7 @@ class Child:
 
     def stop(self, ask_s: float = ASK_S) -> list[int]:
         """Make it and everything it started end; return the pids that would not (none, if well)."""
-        self.send("stop")
+        self.send(Stop())
         self._process.join(ask_s)
         for number, patience in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, KILL_S)):
             left = self.survivors()
@@ -196,7 +199,7 @@ def command(
             out.close()
 
 
-def guest(
+def start_user_command(
     argv: Sequence[str], stdout: IO[bytes] | None = None, stderr: IO[bytes] | None = None
 ) -> "subprocess.Popen[bytes]":
     """Start a user's own command with our terminal, environment and group: Ctrl-C reaches it.
@@ -254,7 +257,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _born_deaf() -> Iterator[None]:
+def _interrupts_blocked() -> Iterator[None]:
     """Block Ctrl-C for what starts here: the child is of our terminal until it leaves our session.
 
     It unblocks the signal itself (`control.enter`). What comes for us meanwhile comes afterwards.
@@ -267,7 +270,7 @@ def _born_deaf() -> Iterator[None]:
 
 
 @contextmanager
-def _no_main() -> Iterator[None]:
+def _main_module_hidden() -> Iterator[None]:
     """Hide our main module: spawn would import it, and with it the orchestrator, in the child."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")

@@ -27,7 +27,7 @@ def write(folder: Path) -> dict[str, Any]:
     """Read a folder's trace and write what follows from it; returns the summary."""
     damage = Damage()
     seen = sampled(read(folder / TRACE, damage))
-    found = summary(seen, read_json(folder / ABOUT))
+    found = summary(seen, read_json(folder / ABOUT, dict))
     found["damage"] = {"bad_lines": damage.bad, "torn": damage.torn}
     raw = msgspec.json.format(msgspec.json.encode(found))
     (folder / "summary.json").write_bytes(raw + b"\n")

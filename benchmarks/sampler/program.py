@@ -120,7 +120,7 @@ def short_trace(path: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         program = decode(Path(name))
         with Sampling(Path(name), interval_s=0.002) as sampling:
-            sampling.wait("ready")
+            sampling.wait("watching")
             time.sleep(0.2)
             for order in ("run 1", "spikes 5"):
                 sampling.mark("run", "begin", program.pid)
