@@ -1,4 +1,4 @@
-"""What a run tells whoever shows it, one type an event; a worker's Phase and Progress among them."""
+"""What a run tells whoever shows it, one type an event; two of them are a worker's own messages."""
 
 from collections.abc import Callable
 

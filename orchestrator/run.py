@@ -140,16 +140,13 @@ class Run:
             f"{child.name}: {child.exit} ({lines[-1] if lines else 'no log'}; see {child.log})"
         )
 
-    def _start_sampler(self) -> Sampler:
-        trace = self.folder.samples()
-        log = self.folder.path / "sampler.log"
-        interval_s = duration.parse(self.suite.interval)
-        sampler = Sampler(Settings(path=str(trace), interval_s=interval_s), log)
-        self.sampler = sampler
+    def _start_sampler(self) -> None:
+        trace, interval_s = self.folder.samples(), duration.parse(self.suite.interval)
+        settings = Settings(path=str(trace), interval_s=interval_s)
+        self.sampler = Sampler(settings, self.folder.path / "sampler.log")
         if not self._clean_used:
-            state = sampler.state() or []
+            state = self.sampler.state() or []
             self._clean_used = {d.uuid: d.used for d in state if d.used is not None}
-        return sampler
 
     def _stop_sampler(self) -> None:
         if self.sampler is not None:

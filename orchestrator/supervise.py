@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import IO
 
 import multiprocess
@@ -23,13 +22,14 @@ from msgspec import Struct
 from multiprocess import resource_tracker
 from multiprocess.connection import wait
 
+from orchestrator import log_file
+from orchestrator.inheritance import environment, interrupts_blocked, main_module_hidden
 from orchestrator.stopping import undisturbed
 from traces import control
 from traces.errors import Problem
 from traces.messages import Message, Stop
 
 ASK_S, TERM_S, KILL_S = 10.0, 5.0, 5.0
-TAIL_LINES, TAIL_BYTES = 12, 8192
 
 _spawn = multiprocess.get_context("spawn")
 _RUN = f"{os.getpid()}-{time.monotonic_ns()}"
@@ -40,7 +40,7 @@ class Child:
 
     def __init__(
         self, name: str, target: str, config: Struct, log: Path,
-        environment: Mapping[str, str], interpreter: str | None = None,
+        variables: Mapping[str, str], interpreter: str | None = None,
     ) -> None:  # fmt: skip
         self.name = name
         self.log = log
@@ -52,15 +52,15 @@ class Child:
         )
         resource_tracker.ensure_running()  # ours, not the child's: it must not carry its mark
         _spawn.set_executable(interpreter or sys.executable)
-        variables = {**environment, control.MARK: self.mark}
-        with _environment(variables), _main_module_hidden(), _path(interpreter):
+        marked = {**variables, control.MARK: self.mark}
+        with environment(marked), main_module_hidden(), _path(interpreter):
             self._start()
         theirs.close()
 
     def _start(self) -> None:
         """Start it whole or not at all: half started it would complain on our stderr."""
         try:
-            with undisturbed(), _interrupts_blocked():
+            with undisturbed(), interrupts_blocked():
                 self._process.start()
                 self.pid: int = self._process.pid
         except KeyboardInterrupt:
@@ -143,7 +143,7 @@ class Child:
 
     def tail(self) -> list[str]:
         """Return the last lines of its log."""
-        return tail(self.log)
+        return log_file.tail(self.log)
 
     def _marked(self, process: psutil.Process) -> bool:
         try:
@@ -161,17 +161,6 @@ class Child:
                     os.kill(pid, number)
             except OSError:
                 continue
-
-
-def tail(log: Path) -> list[str]:
-    """Return the last lines of a log file, none when it cannot be read."""
-    try:
-        with log.open("rb") as stream:
-            stream.seek(max(0, log.stat().st_size - TAIL_BYTES))
-            lines = stream.read().decode(errors="replace").splitlines()
-    except OSError:
-        return []
-    return [line[:500] for line in lines if line.strip()][-TAIL_LINES:]
 
 
 def command(
@@ -241,43 +230,6 @@ def _session(pid: int) -> int | None:
         return os.getsid(pid)
     except OSError:
         return None
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Replace the environment while a child starts: multiprocess hands it ours, whole."""
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Block Ctrl-C for what starts here: the child is of our terminal until it leaves our session.
-
-    It unblocks the signal itself (`control.enter`). What comes for us meanwhile comes afterwards.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _main_module_hidden() -> Iterator[None]:
-    """Hide our main module: spawn would import it, and with it the orchestrator, in the child."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 @contextmanager

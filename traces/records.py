@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct, field
 
 FORMAT_VERSION = 1
-Meta = dict[str, Any]
+FreeForm = dict[str, Any]
 """What a writer says of itself, or a driver of a device: free-form."""
 
 
@@ -35,7 +35,7 @@ class Header(Record, kw_only=True, omit_defaults=True, gc=False, tag="header"):
     host: str
     pid: int
     writer: str
-    meta: Meta = field(default_factory=dict)
+    meta: FreeForm = field(default_factory=dict)
 
 
 class Phase(Record, kw_only=True, omit_defaults=True, gc=False, tag="phase"):
@@ -119,7 +119,7 @@ class Device(Record, kw_only=True, omit_defaults=True, gc=False, tag="device"):
     name: str | None
     memory_total: int | None
     driver: str | None
-    meta: Meta = field(default_factory=dict)
+    meta: FreeForm = field(default_factory=dict)
 
 
 class Sample(Record, kw_only=True, omit_defaults=True, gc=False, tag="sample"):

@@ -22,8 +22,9 @@ from benchmarks.engines.process import Prepared, converse, prepare, show
 from benchmarks.engines.table import Run
 from orchestrator import environment
 from orchestrator.backends import installed
+from orchestrator.log_file import tail
 from orchestrator.models import BUNDLED
-from orchestrator.supervise import Child, command, tail
+from orchestrator.supervise import Child, command
 from traces.errors import Problem
 from traces.job import Job
 from traces.messages import Done, Go, Message, Ready

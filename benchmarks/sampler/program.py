@@ -19,7 +19,7 @@ import msgspec
 
 from benchmarks.engines import __main__ as engines
 from benchmarks.sampler.tools import Optimum, Readings, Tool
-from orchestrator.supervise import tail
+from orchestrator.log_file import tail
 from tests.monitor.double import GIB, Sampling
 
 ROOT = Path(__file__).resolve().parents[2]
