@@ -198,7 +198,8 @@ def main() -> int:
     """Measure, print the table, write what is asked; return the exit code."""
     asked = arguments()
     found: dict[str, Any] = {
-        "quick": asked.quick, "machine": environment.describe(gpus()), "parts": [],
+        "quick": asked.quick, "machine": msgspec.to_builtins(environment.describe(gpus())),
+        "parts": [],
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="pagedbench-perf-") as folder:
         try:
