@@ -24,12 +24,13 @@ STEP = 16  # slots of a block
 CHILD = """
 import json, resource, sys, time
 from pathlib import Path
+import msgspec
 begun = time.perf_counter()
 from report import pages
-from measure.build import Run, build
+from measure.build import Meta, Run, build
 folder = Path(sys.argv[1])
 run = Run(folder)
-result = build(folder, json.loads((folder / "meta.json").read_text()), run)
+result = build(folder, msgspec.json.decode((folder / "meta.json").read_bytes(), type=Meta), run)
 html = pages.write(folder, result, run)[1]
 print(json.dumps({
     "seconds": time.perf_counter() - begun,

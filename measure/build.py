@@ -5,11 +5,11 @@ from the folder alone, taking what is not in the traces (model, workload, enviro
 result.json. Nothing is written here: `measure.canonical` makes the bytes, `report.pages` the pages.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 import msgspec
+from msgspec import Struct, field
 
 from measure import canonical, kv, ledger, phases, result, timing
 from measure.checks import run_checks
@@ -18,13 +18,28 @@ from measure.merge import merge
 from measure.sampled import Sampled, sampled
 from measure.suspect import doubts
 from measure.timeline import Timeline
-from traces.errors import Problem
+from traces import kv as sizes
+from traces.cell import About
 from traces.facts import to_values
+from traces.job import Prompt, Workload
 from traces.reader import Damage
+from traces.records import End
 
-META = ("suite", "model", "dtype", "device", "workload", "environment", "complete")
 NOT_SHOWN = ("modules_before_engine",)  # facts for the tests, long and of no interest to a reader
-T = TypeVar("T")
+
+
+class Meta(Struct, kw_only=True):
+    """What is known of a run beside its cells; as in the Result."""
+
+    suite: dict[str, Any]
+    model: result.Model
+    dtype: str
+    device: Literal["cpu", "cuda"]
+    workload: result.Workload
+    environment: dict[str, Any]
+    sampler: dict[str, Any] = field(default_factory=dict)
+    complete: bool = False
+    volatile: dict[str, Any] = field(default_factory=dict)
 
 
 class Run:
@@ -54,7 +69,7 @@ class Run:
     def find(self, label: str, repeat: int) -> CellFiles | None:
         """The files of one cell."""
         for files in self.cells:
-            if (files.about.get("label"), int(files.about.get("repeat") or 0)) == (label, repeat):
+            if (files.about.label, files.about.repeat) == (label, repeat):
                 return files
         return None
 
@@ -62,78 +77,70 @@ class Run:
         self, files: CellFiles, formula: int | None = None, cores: int | None = None
     ) -> result.Cell:
         """One cell's numbers. `formula` is what a slot's bytes should be by the model's shape."""
-        asked = [int(request["output_tokens"]) for request in self.requests]
+        asked = [request.output_tokens for request in self.requests]
         made = cell(files.about, self.timeline(files), asked, formula, cores)
         if bad := files.damage.bad + self.damage.bad:
             made.suspect.append(f"{bad} lines of the traces could not be read")
         return made
 
 
-def build(
-    folder: Path, meta: Mapping[str, Any] | None = None, run: Run | None = None
-) -> result.Result:
+def build(folder: Path, meta: Meta | None = None, run: Run | None = None) -> result.Result:
     """Read every cell of the folder and assemble the Result."""
-    known = dict(meta if meta is not None else stored_meta(folder))
-    missing = [name for name in META if name not in known and name != "complete"]
-    if missing:
-        raise Problem(f"{folder}: cannot build a result without {', '.join(missing)}")
+    meta = meta or stored_meta(folder)
     run = run or Run(folder)
-    model = _typed(known["model"], result.Model)
-    formula = bytes_per_slot(model, known["dtype"])
-    cores = (known["environment"].get("cpu") or {}).get("cores")
+    cores = (meta.environment.get("cpu") or {}).get("cores")
+    formula = bytes_per_slot(meta.model, meta.dtype)
     made = (run.cell(files, formula, cores) for files in run.cells)
-    cells = sorted(made, key=_order(known["suite"]))
-    volatile = dict(known.get("volatile") or {})
-    volatile["cells"] = {
-        f"{files.about.get('label')}.r{files.about.get('repeat')}": _volatile(files)
-        for files in run.cells
-    }
     return result.Result(
-        suite=known["suite"],
-        model=model,
-        dtype=known["dtype"],
-        device=known["device"],
-        workload=_typed(known["workload"], result.Workload),
-        environment=known["environment"],
-        cells=cells,
-        sampler=known.get("sampler") or _sampler(run),
-        complete=bool(known.get("complete")),
-        volatile=volatile,
+        suite=meta.suite,
+        model=meta.model,
+        dtype=meta.dtype,
+        device=meta.device,
+        workload=meta.workload,
+        environment=meta.environment,
+        cells=sorted(made, key=_order(meta.suite)),
+        sampler=meta.sampler or _sampler(run),
+        complete=meta.complete,
+        volatile={
+            **meta.volatile,
+            "cells": {files.about.name: _volatile(files) for files in run.cells},
+        },
     )
 
 
 def cell(
-    about: dict[str, Any],
+    about: About,
     timeline: Timeline,
     asked: list[int],
     formula: int | None = None,
     cores: int | None = None,
 ) -> result.Cell:
     """One cell: what cell.json says of it, and what its timeline shows."""
+    before, after = about.certificate.before, about.certificate.after
     counted = len(timeline.requests) or None
     speed = timing.summarize(timeline)
     cache = kv.summarize(timeline)
-    memory = ledger.close_ledger(timeline, certified(about, "before"))
+    memory = ledger.close_ledger(timeline, before.used if before else None)
     wanted = sum(asked[: counted or 0]) or None
     return result.Cell(
-        label=str(about["label"]),
-        backend=str(about["backend"]),
-        options=about.get("options") or {},
-        repeat=int(about.get("repeat") or 0),
-        status=_typed(about["status"], result.Status),  # type: ignore[arg-type]
-        reason=str(about.get("reason") or ""),
+        label=about.label,
+        backend=about.backend,
+        options=about.options,
+        repeat=about.repeat,
+        status=about.status,
+        reason=about.reason,
         requests_run=counted,
-        requests_asked=int(about.get("requests_asked") or len(asked)),
-        truncated=str(about.get("truncated") or ""),
+        requests_asked=about.requests_asked or len(asked),
+        truncated=about.truncated,
         output_tokens=sum(r.output_tokens for r in timeline.requests) if counted else None,
         timing=speed,
         kv=cache,
         ledger=memory,
         phases=phases.summarize(timeline),
-        device_after=certified(about, "after"),
-        parity=_typed(about["parity"], result.Parity) if about.get("parity") else None,
+        device_after=after.used if after else None,
+        parity=about.parity,
         validity=run_checks(timeline, cache, memory, speed, wanted, formula),
-        suspect=_union(about.get("suspect") or [], doubts(timeline, cores)),
+        suspect=list(dict.fromkeys([*about.suspect, *doubts(timeline, cores)])),
         engine={k: v for k, v in to_values(timeline.facts).items() if k not in NOT_SHOWN},
         rows=timing.rows(timeline),
     )
@@ -141,63 +148,45 @@ def cell(
 
 def bytes_per_slot(model: result.Model, dtype: str) -> int | None:
     """Keys and values of one token over all layers, where the cache has the model's dtype."""
-    width = {"float32": 4, "float16": 2, "bfloat16": 2}.get(dtype)
-    return width and 2 * model.layers * model.kv_heads * model.head_dim * width
+    if dtype not in sizes.DTYPE_BYTES:
+        return None
+    return sizes.bytes_per_token(model.layers, model.kv_heads, model.head_dim, dtype)
 
 
-def certified(about: dict[str, Any], when: str) -> int | None:
-    """Device bytes in use before or after the cell, from its clean-device certificate."""
-    found = (about.get("certificate") or {}).get(when) or {}
-    used = [device.get("used") for device in found.get("devices") or []]
-    return sum(used) if used and None not in used else None
-
-
-def stored_meta(folder: Path) -> dict[str, Any]:
+def stored_meta(folder: Path) -> Meta:
     """What the run's result.json says beside its cells."""
-    stored = canonical.loads(folder / "result.json")
-    return {
-        **{name: getattr(stored, name) for name in META},
-        "sampler": stored.sampler,
-        "volatile": stored.volatile,
-    }
+    return msgspec.convert(canonical.loads(folder / "result.json"), Meta, from_attributes=True)
+
+
+def account(end: End | None) -> dict[str, Any]:
+    """What a sampler said of itself when it stopped; nothing of one that died."""
+    said = {} if end is None else msgspec.to_builtins(end)
+    return {name: value for name, value in said.items() if name not in ("t", "k", "why")}
 
 
 def _volatile(files: CellFiles) -> dict[str, Any]:
-    names = ("pid", "certificate", "log_tail")
-    return {"folder": files.folder.name} | {
-        name: files.about[name] for name in names if files.about.get(name) is not None
-    }
+    about = files.about
+    pid = {} if about.pid is None else {"pid": about.pid}
+    certificate = msgspec.to_builtins(about.certificate)
+    kept = {"certificate": certificate, "log_tail": about.log_tail}
+    return {"folder": files.folder.name, **pid, **kept}
 
 
 def _sampler(run: Run) -> dict[str, Any]:
-    """What the samplers said of themselves when they stopped."""
+    """What the last sampler said of itself when it stopped."""
     ends = [end for files in run.cells for end in run.seen(files.boot_id).ends]
-    if not ends:
-        return {}
-    last = msgspec.to_builtins(ends[-1])
-    return {name: value for name, value in last.items() if name not in ("t", "k", "why")}
+    return account(ends[-1] if ends else None)
 
 
-def _workload(folder: Path) -> list[dict[str, Any]]:
-    """The requests asked for: id, text or null, prompt_ids, output_tokens."""
+def _workload(folder: Path) -> list[Prompt]:
+    """The requests asked for."""
     path = folder / "workload.json"
-    return list(read_json(path).get("requests") or []) if path.is_file() else []
+    return read_json(path, Workload).requests if path.is_file() else []
 
 
-def _order(suite: Mapping[str, Any]) -> Any:
+def _order(suite: dict[str, Any]) -> Any:
     """Cells in the suite's order, then by repeat: never in the random order they were run in."""
     places: dict[str, int] = {}
     for place, entry in enumerate(suite.get("backend") or []):
         places.setdefault(str(entry.get("label") or entry.get("name")), place)
     return lambda cell: (places.get(cell.label, len(places)), cell.label, cell.repeat)
-
-
-def _typed(value: Any, kind: type[T]) -> T:
-    try:
-        return value if isinstance(value, msgspec.Struct) else msgspec.convert(value, kind)  # type: ignore[return-value]
-    except msgspec.ValidationError as error:
-        raise Problem(f"the run folder says something unexpected: {error}") from None
-
-
-def _union(first: list[str], second: list[str]) -> list[str]:
-    return list(dict.fromkeys([*map(str, first), *second]))

@@ -1,22 +1,25 @@
-"""Read a run folder's files: traces as streams of records, cell.json and suite.json as dicts.
+"""Read a run folder's files: traces as streams of records, cell.json as what it holds.
 
 Nothing is computed here. Files recorded in another boot than the cell's are refused, because
 their clocks have nothing in common. Only names found in the folder are opened: a path that a
 file claims is never followed.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+import msgspec
+
+from traces.cell import About
 from traces.errors import Problem
 from traces.reader import Damage, TraceError, read
 from traces.records import AnyRecord, Header
 
 MAX_JSON = 64 << 20
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -24,7 +27,7 @@ class CellFiles:
     """A cell's folder: what the orchestrator wrote about it, and the traces in it."""
 
     folder: Path
-    about: dict[str, Any]
+    about: About
     traces: list[Path]
     boot_id: str | None
     damage: Damage = field(default_factory=Damage)
@@ -40,7 +43,7 @@ def load_cell(run: Path, cell: Path) -> CellFiles:
     boot = _one_boot(paths)
     if boot is not None and (samples := sample_files(run)):
         _refuse_other_boots(cell, boot, samples)
-    return CellFiles(cell, read_json(cell / "cell.json"), paths, boot)
+    return CellFiles(cell, read_json(cell / "cell.json", About), paths, boot)
 
 
 def load_cells(run: Path) -> list[CellFiles]:
@@ -48,7 +51,7 @@ def load_cells(run: Path) -> list[CellFiles]:
     newest: dict[tuple[str, int], CellFiles] = {}
     for path in sorted(run.glob("cells/*/cell.json"), key=_attempt):
         files = load_cell(run, path.parent)
-        newest[(str(files.about.get("label")), int(files.about.get("repeat") or 0))] = files
+        newest[(files.about.label, files.about.repeat)] = files
     return list(newest.values())
 
 
@@ -72,17 +75,18 @@ def header(path: Path) -> Header:
     return first
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object the orchestrator wrote. Raises Problem when it is none."""
+def read_json(path: Path, kind: type[T]) -> T:
+    """Read a JSON file the orchestrator wrote, of this type. Raises Problem when it is not."""
     try:
         if path.stat().st_size > MAX_JSON:
             raise Problem(f"{path}: too large to be a pagedbench file")
-        found = json.loads(path.read_bytes())
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at ")
+        field = where.strip("`").removeprefix("$.") or "the file"
+        raise Problem(f"{path}: {field}: {what}: make the run again, or mend the file") from None
     except (OSError, ValueError, RecursionError) as error:
         raise Problem(f"{path}: cannot be read ({_line(error)})") from None
-    if not isinstance(found, dict):
-        raise Problem(f"{path}: not a JSON object")
-    return found
 
 
 def _attempt(path: Path) -> tuple[int, str]:

@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
+from traces.cell import Status
+from traces.parity import Parity as Parity
+from traces.parity import Verdict
+
 SCHEMA_VERSION = 2
 
-Status = Literal[
-    "ok", "oom", "failed", "crashed", "timeout", "unclean", "unsampled", "interrupted", "skipped"
-]
-Verdict = Literal["pass", "fail", "n/a"]
 How = Literal["measured", "derived", "n/a"]
 FreeForm = dict[str, Any]
 """What is kept as it was said: settings, versions, notes."""
@@ -168,20 +168,6 @@ class RequestRow(Struct, kw_only=True):
     first: float | None
     last: float | None
     token_ids_sha256: str
-
-
-class Parity(Struct, kw_only=True):
-    """Output ids against the reference backend's, and the verdict with its evidence."""
-
-    verdict: Verdict
-    method: str
-    reference: str
-    identical: int
-    compared: int
-    first_divergence: FreeForm | None = None
-    max_regret: float | None = None
-    mean_regret: float | None = None
-    note: str = ""
 
 
 class Check(Struct, kw_only=True):

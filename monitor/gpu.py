@@ -19,6 +19,7 @@ from monitor.ticks import NEVER, NS
 from monitor.trace import Trace, template
 from traces import clock
 from traces.records import Energy, Gap, Load, Sample
+from traces.sampling import DeviceNow
 from traces.writer import encoded
 
 FIRST_REST_NS, LONGEST_REST_NS = NS, 30 * NS
@@ -152,25 +153,22 @@ class Gpu:
         self._refuse(name, reason, why)
         return None
 
-    def latest(self) -> dict[str, Any]:
-        """Return the latest readings, for showing, and the highest since this was last asked.
-
-        `silent_s` is how long ago memory was read, which tells of a driver that hangs.
-        """
+    def latest(self) -> DeviceNow:
+        """Return the latest readings, for showing, and the highest since this was last asked."""
         load = self._load
         silent = clock.now() - self._memory.read_at if self._memory.read_at else 0
         used, highest = self.used, int(self._memory.highest)
         self._memory.highest = 0
-        return {
-            "uuid": self.uuid,
-            "used": used,
-            "highest": highest or used,
-            "silent_s": silent / NS,
-            "why": self._lost_why if self._lost_since else None,
-            "total": self.device.total,
-            "gpu_util": load and load.gpu_util,
-            "power_w": load and load.power_w,
-        }
+        return DeviceNow(
+            uuid=self.uuid,
+            used=used,
+            highest=highest or used,
+            silent_s=silent / NS,
+            why=self._lost_why if self._lost_since else None,
+            total=self.device.total,
+            gpu_util=load.gpu_util if load else None,
+            power_w=load.power_w if load else None,
+        )
 
     def sample(self) -> Sample:
         """Read the memory now, from any thread."""

@@ -1,14 +1,13 @@
 """Which devices are there, which of them are watched, and why there are none."""
 
 import os
-from typing import Any
 
 from monitor.devices import choose
 from monitor.gpu import Gpu
 from monitor.nvml import Library
-from monitor.settings import Settings
 from traces.errors import Problem
 from traces.records import Device
+from traces.sampling import Settings
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -38,7 +37,7 @@ def find(library: Library, settings: Settings) -> tuple[list[Gpu], str | None]:
 
 def describe(gpu: Gpu, library: Library) -> Device:
     """Return the record of what does not change."""
-    meta: dict[str, Any] = gpu.device.facts()
+    meta = gpu.device.facts()
     if library.cuda:
         meta["cuda"] = library.cuda
     return Device(

@@ -18,6 +18,7 @@ import pynvml
 
 from monitor.compiled import Call
 from monitor.reasons import Reason, Then, of
+from traces.records import FreeForm
 
 LACKING = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
 
@@ -112,7 +113,7 @@ class Device:
             return None, reason
         return Numbers(info.used, info.free, info.reserved if self._version else None), None
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> FreeForm:
         """Return what else identifies the device or bounds its speed, as far as NVML knows."""
         pci, _ = ask(pynvml.nvmlDeviceGetPciInfo_v3, self.handle)
         limit, _ = ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, self.handle)

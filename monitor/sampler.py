@@ -1,13 +1,12 @@
 """The sampler process: watches devices and a process tree from outside, and streams a trace.
 
 Started by the orchestrator through `traces.control.enter` with target "monitor.sampler:main". It
-says `ready` with the devices it watches (none is fine, `reason` says why), then takes orders:
+says Watching with the devices it watches (none is fine, `reason` says why), then takes orders:
 
-    mark   {cell, phase, edge, watching}  writes a Mark; follows that pid's tree; reads process
-                                          list, energy and, at an end, PSS. With `reply` true it
-                                          answers `marked` when these are read.
-    state  {}                             answers `state`: used bytes and processes per device
-    stop   {}                             last readings, End record, answers `done`, returns
+    Mark  writes it down; follows that pid's tree; reads process list, energy and, at an end,
+          PSS. With `reply` true it answers Marked when these are read.
+    Look  answers State: used bytes and processes per device
+    Stop  last readings, End record, answers Sampled, returns
 
 Three threads: the ticker reads the devices (memory, load), the slow lane does all that takes
 milliseconds and writes, the main one hears orders. Without a GPU there is the main one, and the
@@ -18,30 +17,31 @@ may pass unseen.
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 from monitor.compiled import load
 from monitor.inventory import describe, find
 from monitor.lane import Lane
 from monitor.nvml import Library
-from monitor.settings import Settings, read
+from monitor.settings import check
 from monitor.ticker import Ticker
 from monitor.ticks import NOT_SCHEDULED, NS, SLOW_READINGS, Every, Ticks
 from monitor.trace import Trace
 from monitor.watch import Watch, host_interval
 from traces import clock
-from traces.control import Channel, Message
+from traces.control import Channel
 from traces.errors import Problem
+from traces.messages import Message, Stop
 from traces.records import End
+from traces.sampling import Look, Mark, Marked, Sampled, Settings, State, Watching
 
 BEGINNING_NS = 5_000_000  # what starting the threads may take
 LAST_READINGS_S = 3.0
 HURRY_S = 0.5
 
 
-def main(config: dict[str, Any], channel: Channel) -> None:
+def main(settings: Settings, channel: Channel) -> None:
     """Sample until told to stop, or until the orchestrator is gone."""
-    settings = read(config)
+    check(settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the orchestrator's to handle
     Sampler(settings, channel).run()
 
@@ -52,9 +52,7 @@ class Sampler:
     def __init__(self, settings: Settings, channel: Channel) -> None:
         self.settings = settings
         self.channel = channel
-        self.trace = Trace(
-            Path(settings.path), {"interval_s": settings.interval_s, **settings.meta}
-        )
+        self.trace = Trace(Path(settings.path), settings.interval_s)
         self.nvml = Library()
         self.gpus, self.reason = find(self.nvml, settings)
         if self.gpus:
@@ -101,12 +99,7 @@ class Sampler:
         devices = [describe(gpu, self.nvml) for gpu in self.gpus]
         for device in devices:
             self.trace.put(device)
-        rows = [
-            {"uuid": d.uuid, "index": d.index, "name": d.name, "memory_total": d.memory_total,
-             "driver": d.driver, **d.meta}
-            for d in devices
-        ]  # fmt: skip
-        self.channel.send("ready", devices=rows, reason=self.reason)
+        self.channel.send(Watching(devices=devices, reason=self.reason))
 
     def _chores(self) -> int:
         """Do what is due; returns when there is more to do."""
@@ -126,23 +119,23 @@ class Sampler:
         return min(self.lane.due(), self.ticks.due, self.progress.due)
 
     def _obey(self, order: Message) -> None:
-        kind = order["kind"]
-        if kind == "mark":
-            self.watch.note(order)
-            self.lane.post(lambda: self._at_edge(order))
-        elif kind == "state":
-            self.lane.post(self._state)
-        elif kind == "stop":
-            self.ending = True
+        match order:
+            case Mark():
+                self.watch.note(order)
+                self.lane.post(lambda: self._at_edge(order))
+            case Look():
+                self.lane.post(self._state)
+            case Stop():
+                self.ending = True
 
-    def _at_edge(self, order: Message) -> None:
-        self.watch.at_edge(order)
-        if order.get("reply"):
-            names = {name: order.get(name) for name in ("cell", "phase", "edge")}
-            self.channel.send("marked", **names, t=clock.now())
+    def _at_edge(self, mark: Mark) -> None:
+        self.watch.at_edge(mark)
+        if mark.reply:
+            read = Marked(cell=mark.cell, phase=mark.phase, edge=mark.edge, t=clock.now())
+            self.channel.send(read)
 
     def _state(self) -> None:
-        self.channel.send("state", devices=self.watch.state(), t=clock.now())
+        self.channel.send(State(devices=self.watch.state(), t=clock.now()))
 
     def _finish(self) -> None:
         lost = self.channel.lost.is_set()
@@ -156,8 +149,7 @@ class Sampler:
         self.trace.put(account)
         self.trace.close()
         self.nvml.close()
-        fields = {name: getattr(account, name) for name in account.__struct_fields__}
-        self.channel.send("done", **{k: v for k, v in fields.items() if k not in ("t", "why")})
+        self.channel.send(Sampled(account=account))
 
     def _end_ticks(self, ticker: Ticker, within_s: float) -> bool:
         """End them, and account for those that had not come by now; says whether they ended."""

@@ -8,7 +8,6 @@ to flush, and the time that comes with them is that record's.
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from traces import clock
 from traces.errors import Problem
@@ -27,11 +26,11 @@ class TraceLost(Problem):
 class Trace:
     """An open trace file. Raises TraceLost, one line, when the disk refuses."""
 
-    def __init__(self, path: Path, meta: dict[str, Any]) -> None:
+    def __init__(self, path: Path, interval_s: float) -> None:
         self._path = path
         self._lock = threading.Lock()
         try:
-            self._writer = Writer(path, "monitor", meta)
+            self._writer = Writer(path, "monitor", {"interval_s": interval_s})
         except OSError as error:
             raise self._lost(error) from error
         self.source: Source = lambda: (clock.now(), b"")

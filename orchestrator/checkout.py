@@ -13,7 +13,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from orchestrator import supervise
+from orchestrator import log_file, supervise
 from orchestrator.stopping import undisturbed
 from traces.errors import INTERRUPTED, Problem
 
@@ -101,5 +101,5 @@ def _must(argv: Sequence[str], cwd: Path, log: Path, timeout_s: float = GIT_TIME
 
 
 def _last(log: Path) -> str:
-    lines = supervise.tail(log)
+    lines = log_file.tail(log)
     return lines[-1] if lines else f"nothing in {log}"

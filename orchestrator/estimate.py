@@ -4,11 +4,12 @@ Only for telling the user; nothing is scheduled by it.
 """
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from orchestrator.store import Folder
+from orchestrator.suite import Suite
+from traces.errors import Problem
 
 # Seconds to start, and output tokens a second, seen with a 135M model on 2 cores and on one H100.
 ROUGH = {
@@ -21,10 +22,10 @@ UNKNOWN = (30.0, 20.0)
 
 
 def seconds(
-    cells: list[tuple[str, str]], device: str, output_tokens: int, identity: Any, results: Path
+    cells: list[tuple[str, str]], device: str, output_tokens: int, suite: Suite, results: Path
 ) -> float:
-    """Return the estimate for (label, backend) cells of a run with this identity."""
-    before = _before(identity, results)
+    """Return the estimate for (label, backend) cells of a run of this suite."""
+    before = _before(suite, results)
     total = 0.0
     for label, backend in cells:
         start, rate = ROUGH[device].get(backend, UNKNOWN)
@@ -32,16 +33,15 @@ def seconds(
     return total
 
 
-def _before(identity: Any, results: Path) -> dict[str, float]:
+def _before(suite: Suite, results: Path) -> dict[str, float]:
     """Return seconds by label of the newest run of the same suite beside this one."""
-    wanted = msgspec.json.decode(msgspec.json.encode(identity))
     for path in sorted(results.glob("*/suite.json"), reverse=True)[:20]:
         try:
-            same = msgspec.json.decode(path.read_bytes()) == wanted
+            same = msgspec.json.decode(path.read_bytes(), type=Suite) == suite
             about = Folder(path.parent).cells() if same else {}
-        except (OSError, msgspec.DecodeError, KeyError):
+        except (OSError, msgspec.DecodeError, Problem):
             continue
-        done = {c["label"]: c["seconds"] for c in about.values() if c["status"] == "ok"}
+        done = {c.label: c.seconds for c in about.values() if c.status == "ok"}
         if done:
             return done
     return {}

@@ -1,26 +1,18 @@
 """Refuse what cannot work before anything starts: it would fail minutes later, and obscurely."""
 
-from typing import Any
-
 from orchestrator.backends import installed
 from orchestrator.suite import Entry, Suite
 from traces.errors import Problem
+from traces.kv import DEFAULT_BLOCK, VLLM_CPU_BLOCK
+from traces.preparing import Shape
 
-WIDTH = {"bfloat16": 2, "float16": 2, "float32": 4}
-DEFAULT_BLOCK = {"cpu": 32, "cuda": 16}
 OWN_BLOCKS = {"vllm": 1, "hf-paged": 2}  # the null block; one to pad reads, one to pad writes
-CPU_BLOCK = 32  # vLLM's CPU attention kernel takes multiples of this many slots
 
 
-def bytes_per_slot(model: dict[str, Any], dtype: str) -> int:
-    """Return KV bytes of one token: keys and values, over layers and KV heads."""
-    return int(2 * model["layers"] * model["kv_heads"] * model["head_dim"] * WIDTH[dtype])
-
-
-def check(suite: Suite, model: dict[str, Any], max_length: int, device: str) -> None:
+def check(suite: Suite, model: Shape, max_length: int, device: str) -> None:
     """Raise Problem for the first thing in the suite that this model or device cannot do."""
     for entry in suite.backend:
-        _budget(suite, entry, max_length, bytes_per_slot(model, suite.dtype), device)
+        _budget(suite, entry, max_length, model.bytes_per_token(suite.dtype), device)
         if entry.name == "vllm":
             _vllm(entry, device)
         if entry.options.get("attention") == "flash_attention_2" and not installed("flash-attn"):
@@ -50,9 +42,10 @@ def _budget(suite: Suite, entry: Entry, max_length: int, slot: int, device: str)
 
 def _vllm(entry: Entry, device: str) -> None:
     block = entry.options.get("block_size")
-    if device == "cpu" and block is not None and block % CPU_BLOCK:
+    if device == "cpu" and block is not None and block % VLLM_CPU_BLOCK:
         raise Problem(
-            f"{entry.title}: block_size {block}: vLLM on a CPU has multiples of {CPU_BLOCK} only"
+            f"{entry.title}: block_size {block}: vLLM on a CPU has multiples of "
+            f"{VLLM_CPU_BLOCK} only"
         )
     if device == "cuda" and block is not None and block < 16:
         raise Problem(f"{entry.title}: block_size {block}: vLLM on a GPU has 16 at least")

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
 import click
 from rich.console import Console
@@ -12,15 +12,16 @@ from rich.live import Live
 from rich.table import Table
 
 from report.words import size
+from traces.sampling import Readings
 
 BAR = 24
 SILENT_S = 1.0  # later than it should be, a reading is no longer of now
 
 
 class View:
-    """Hears each progress message, and None in between."""
+    """Hears the sampler's readings, and None in between."""
 
-    def show(self, progress: dict[str, Any] | None) -> None:
+    def show(self, readings: Readings | None) -> None:
         """Take in what is new."""
 
     def __enter__(self) -> Self:
@@ -50,7 +51,7 @@ class Records(View):
         self._at = 0
         self._gone = False
 
-    def show(self, progress: dict[str, Any] | None) -> None:
+    def show(self, readings: Readings | None) -> None:
         if self._gone or not self._trace.exists():
             return
         with self._trace.open("rb") as file:
@@ -84,28 +85,28 @@ class Screen(View):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def show(self, progress: dict[str, Any] | None) -> None:
-        if progress:
-            self._live.update(self._picture(progress))
+    def show(self, readings: Readings | None) -> None:
+        if readings:
+            self._live.update(self._picture(readings))
 
-    def _picture(self, progress: dict[str, Any]) -> Table:
+    def _picture(self, readings: Readings) -> Table:
         table = Table.grid(padding=(0, 2))
-        host = progress["host"]
+        host = readings.host
         table.add_row(f"{time.monotonic() - self._begun:.0f} s", "now", "at most", "")
-        for device in progress["devices"]:
-            util, power = device["gpu_util"], device["power_w"]
+        for device in readings.devices:
+            util, power = device.gpu_util, device.power_w
             more = [f"{util} %"] if util is not None else []
             more += [f"{power:.0f} W"] if power is not None else []
-            name = device["uuid"][:12]
-            self._most[name] = max(device["highest"] or 0, self._most.get(name, 0))
-            if device["why"] or device["silent_s"] > self._patience:
-                why = device["why"] or f"no reading for {device['silent_s']:.0f} s"
+            name = device.uuid[:12]
+            self._most[name] = max(device.highest or 0, self._most.get(name, 0))
+            if device.why or device.silent_s > self._patience:
+                why = device.why or f"no reading for {device.silent_s:.0f} s"
                 table.add_row(name, why, size(self._most[name]))
             else:
-                self._row(table, name, device["used"], device["total"], ", ".join(more))
-        processes = f"{host['processes']} processes" if host["rss"] is not None else ""
-        self._row(table, "process tree", host["rss"], host["host_total"], processes)
-        self._row(table, "host", host["host_used"], host["host_total"], "")
+                self._row(table, name, device.used, device.total, ", ".join(more))
+        processes = f"{host.processes} processes" if host.rss is not None else ""
+        self._row(table, "process tree", host.rss, host.host_total, processes)
+        self._row(table, "host", host.host_used, host.host_total, "")
         return table
 
     def _row(self, table: Table, name: str, now: int | None, total: int | None, more: str) -> None:

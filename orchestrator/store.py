@@ -12,7 +12,9 @@ from typing import Any
 
 import msgspec
 
+from measure.load import read_json
 from measure.watched import ABOUT
+from traces.cell import About
 from traces.errors import FULL, Problem
 
 LOG = "command.log"
@@ -69,12 +71,12 @@ class Folder:
         path.mkdir(parents=True)
         return path
 
-    def cells(self) -> dict[str, dict[str, Any]]:
-        """Return what is known of each cell, of its last attempt, by name."""
-        known: dict[str, dict[str, Any]] = {}
+    def cells(self) -> dict[str, About]:
+        """Return what is known of each cell, of its last attempt, by name. Raises Problem."""
+        known: dict[str, About] = {}
         for path in sorted(self.path.glob("cells/*/cell.json"), key=lambda p: p.stat().st_mtime):
-            about = msgspec.json.decode(path.read_bytes())
-            known[f"{about['label']}.r{about['repeat']}"] = about
+            about = read_json(path, About)
+            known[about.name] = about
         return known
 
     def write(self, name: str, data: Any) -> None:

@@ -14,10 +14,13 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from orchestrator import backends
-from orchestrator.near import nearest
+from orchestrator.suggestion import suggestion
 from traces import duration, workload
 from traces.errors import Problem
+from traces.job import Options
 
+Table = dict[str, Any]
+"""A suite, or a part of one, as it is written: not yet checked."""
 HERE = Path(__file__).parent / "suites"
 _UNITS = {
     "": 1,
@@ -36,7 +39,7 @@ class Entry(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
     name: str
     label: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     python: str | None = None
     """Another interpreter to run it with, where engines need different packages."""
 
@@ -98,7 +101,9 @@ def load(name: str) -> Suite:
     if not path.exists():
         path = Path(name)
         if path.suffix != ".toml":
-            raise Problem(f"no suite {name!r}{nearest(name, names())} (or a path to a .toml file)")
+            raise Problem(
+                f"no suite {name!r}{suggestion(name, names())} (or a path to a .toml file)"
+            )
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -108,7 +113,7 @@ def load(name: str) -> Suite:
     return parse(data, str(path))
 
 
-def parse(data: dict[str, Any], where: str) -> Suite:
+def parse(data: Table, where: str) -> Suite:
     """Check a suite given as plain data, and return it. Raises Problem, naming the nearest key."""
     _known(data, Suite, where)
     for entry in data.get("backend", []) if isinstance(data.get("backend"), list) else []:
@@ -162,18 +167,18 @@ def _check_ranges(spec: workload.AnySpec, where: str) -> None:
             )
 
 
-def _known(data: dict[str, Any], kind: type[Struct], where: str) -> None:
+def _known(data: Table, kind: type[Struct], where: str) -> None:
     names = [f.encode_name for f in msgspec.structs.fields(kind)]
     for key in data:
         if key not in names:
-            raise Problem(f"{where}: unknown key {key!r}{nearest(key, names)}")
+            raise Problem(f"{where}: unknown key {key!r}{suggestion(key, names)}")
 
 
-def _known_workload(data: dict[str, Any], where: str) -> None:
+def _known_workload(data: Table, where: str) -> None:
     kinds = {str(k.__struct_config__.tag): k for k in _kinds()}
     kind = data.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
-        raise Problem(f"{where}: [workload] kind {kind!r}{nearest(str(kind), kinds)}")
+        raise Problem(f"{where}: [workload] kind {kind!r}{suggestion(str(kind), kinds)}")
     rest = {key: value for key, value in data.items() if key != "kind"}
     _known(rest, kinds[kind], f"{where}: [workload]")
 

@@ -14,20 +14,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
-from typing import IO, Any
+from typing import IO
 
 import multiprocess
 import psutil
+from msgspec import Struct
 from multiprocess import resource_tracker
 from multiprocess.connection import wait
 
+from orchestrator import log_file
+from orchestrator.inheritance import environment, interrupts_blocked, main_module_hidden
 from orchestrator.stopping import undisturbed
 from traces import control
 from traces.errors import Problem
+from traces.messages import Message, Stop
 
 ASK_S, TERM_S, KILL_S = 10.0, 5.0, 5.0
-TAIL_LINES, TAIL_BYTES = 12, 8192
 
 _spawn = multiprocess.get_context("spawn")
 _RUN = f"{os.getpid()}-{time.monotonic_ns()}"
@@ -37,8 +39,8 @@ class Child:
     """A process of ours: its pipe, its log, its session and everything it started."""
 
     def __init__(
-        self, name: str, target: str, config: dict[str, Any], log: Path,
-        environment: Mapping[str, str], interpreter: str | None = None,
+        self, name: str, target: str, config: Struct, log: Path,
+        variables: Mapping[str, str], interpreter: str | None = None,
     ) -> None:  # fmt: skip
         self.name = name
         self.log = log
@@ -50,28 +52,29 @@ class Child:
         )
         resource_tracker.ensure_running()  # ours, not the child's: it must not carry its mark
         _spawn.set_executable(interpreter or sys.executable)
-        with _environment({**environment, control.MARK: self.mark}), _no_main(), _path(interpreter):
+        marked = {**variables, control.MARK: self.mark}
+        with environment(marked), main_module_hidden(), _path(interpreter):
             self._start()
         theirs.close()
 
     def _start(self) -> None:
         """Start it whole or not at all: half started it would complain on our stderr."""
         try:
-            with undisturbed(), _born_deaf():
+            with undisturbed(), interrupts_blocked():
                 self._process.start()
                 self.pid: int = self._process.pid
         except KeyboardInterrupt:
             self.kill()
             raise
 
-    def message(self, timeout: float, also: int | None = None) -> control.Message | None:
+    def message(self, timeout: float, also: int | None = None) -> Message | None:
         """Return the next message, or None when none came in `timeout` seconds or it is gone.
 
         Readiness of the descriptor `also` ends the wait too.
         """
         if not self._pipe.closed and self._ready(timeout, also):
             try:
-                message: control.Message = self._pipe.recv()
+                message: Message = self._pipe.recv()
                 return message
             except (EOFError, OSError):
                 self._pipe.close()
@@ -82,10 +85,10 @@ class Child:
         wait([self._pipe, self._process.sentinel, *([] if also is None else [also])], timeout)
         return bool(self._pipe.poll(0))
 
-    def send(self, kind: str, **fields: Any) -> None:
+    def send(self, order: Message) -> None:
         """Send an order; a child that is gone is noticed by `alive`, not here."""
         with suppress(OSError, ValueError):
-            self._pipe.send({"kind": kind, **fields})
+            self._pipe.send(order)
 
     @property
     def alive(self) -> bool:
@@ -104,7 +107,7 @@ class Child:
 
     def stop(self, ask_s: float = ASK_S) -> list[int]:
         """Make it and everything it started end; return the pids that would not (none, if well)."""
-        self.send("stop")
+        self.send(Stop())
         self._process.join(ask_s)
         for number, patience in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, KILL_S)):
             left = self.survivors()
@@ -140,7 +143,7 @@ class Child:
 
     def tail(self) -> list[str]:
         """Return the last lines of its log."""
-        return tail(self.log)
+        return log_file.tail(self.log)
 
     def _marked(self, process: psutil.Process) -> bool:
         try:
@@ -158,17 +161,6 @@ class Child:
                     os.kill(pid, number)
             except OSError:
                 continue
-
-
-def tail(log: Path) -> list[str]:
-    """Return the last lines of a log file, none when it cannot be read."""
-    try:
-        with log.open("rb") as stream:
-            stream.seek(max(0, log.stat().st_size - TAIL_BYTES))
-            lines = stream.read().decode(errors="replace").splitlines()
-    except OSError:
-        return []
-    return [line[:500] for line in lines if line.strip()][-TAIL_LINES:]
 
 
 def command(
@@ -196,7 +188,7 @@ def command(
             out.close()
 
 
-def guest(
+def start_user_command(
     argv: Sequence[str], stdout: IO[bytes] | None = None, stderr: IO[bytes] | None = None
 ) -> "subprocess.Popen[bytes]":
     """Start a user's own command with our terminal, environment and group: Ctrl-C reaches it.
@@ -238,43 +230,6 @@ def _session(pid: int) -> int | None:
         return os.getsid(pid)
     except OSError:
         return None
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Replace the environment while a child starts: multiprocess hands it ours, whole."""
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@contextmanager
-def _born_deaf() -> Iterator[None]:
-    """Block Ctrl-C for what starts here: the child is of our terminal until it leaves our session.
-
-    It unblocks the signal itself (`control.enter`). What comes for us meanwhile comes afterwards.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _no_main() -> Iterator[None]:
-    """Hide our main module: spawn would import it, and with it the orchestrator, in the child."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 @contextmanager

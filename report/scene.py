@@ -72,15 +72,15 @@ def _requests(entries: list[Entry]) -> list[dict[str, Any]]:
     run = next((entry.run for entry in entries if entry.run), None)
     shown = []
     for request in run.requests if run else []:
-        text = request.get("text")
-        length = len(text) if isinstance(text, str) else 0
+        text = request.text
+        length = len(text or "")
         shown.append(
             {
-                "id": str(request.get("id")),
-                "text": str(text)[: words.LONGEST] if text is not None else None,
+                "id": request.id,
+                "text": text[: words.LONGEST] if text is not None else None,
                 "cut": length if length > words.LONGEST else 0,
-                "prompt_tokens": len(request.get("prompt_ids") or []),
-                "output_tokens": request.get("output_tokens"),
+                "prompt_tokens": len(request.prompt_ids),
+                "output_tokens": request.output_tokens,
             }
         )
     return shown

@@ -20,7 +20,7 @@ def write(folder: Path) -> dict[str, Any]:
     damage = Damage()
     seen = load_watch(folder, damage)
     found = {
-        **read_json(folder / ABOUT),
+        **read_json(folder / ABOUT, dict),
         **msgspec.to_builtins(summarize(seen)),
         "damage": {"bad_lines": damage.bad, "torn": damage.torn},
     }

@@ -1,8 +1,7 @@
 """Control between the orchestrator and a process it started: orders over a private pipe.
 
-Messages are dicts with a "kind". From the child: hello (pid, session), phase (name, edge),
-ready, progress, state, done, failed. To the child: go, mark, state, stop. Data never travels
-here, and nothing is ever parsed from stdout: the child's stdout and stderr go to a log file.
+The messages are those of traces/messages.py and of what it names. Data never travels here, and
+nothing is ever parsed from stdout: the child's stdout and stderr go to a log file.
 
 `enter` is what every child process runs first. It must stay importable without the
 orchestrator, so that a measured process never holds orchestrator modules.
@@ -18,9 +17,11 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-Message = dict[str, Any]
+from msgspec import Struct
+
+from traces.messages import Failed, Hello, Message
 
 MARK = "PAGEDBENCH_MARK"
 """Environment variable that a child and all its descendants carry: the run's id, "/", its own."""
@@ -48,11 +49,11 @@ class Channel:
         self.lost = threading.Event()
         threading.Thread(target=self._read, name="control", daemon=True).start()
 
-    def send(self, kind: str, **fields: Any) -> None:
+    def send(self, message: Message) -> None:
         """Tell the orchestrator; a lost orchestrator is dealt with by the reading thread."""
         with self._lock:
             try:
-                self._connection.send({"kind": kind, **fields})
+                self._connection.send(message)
             except OSError:
                 self.lost.set()
 
@@ -73,20 +74,20 @@ class Channel:
         _end_run()
 
 
-def enter(target: str, config: dict[str, Any], connection: Connection, log: str) -> None:
+def enter(target: str, config: Struct, connection: Connection, log: str) -> None:
     """Run `target` ("module:function") as function(config, channel) in a session of its own."""
     os.setsid()
     _hear()
     _redirect(log)
     channel = Channel(connection)
-    channel.send("hello", pid=os.getpid(), session=os.getsid(0))
+    channel.send(Hello(pid=os.getpid(), session=os.getsid(0)))
     module, _, function = target.partition(":")
     try:
         getattr(importlib.import_module(module), function)(config, channel)
     except BaseException as error:
         with suppress(OSError):  # a full disk takes no log either
             traceback.print_exc()
-        channel.send("failed", **describe(error))
+        channel.send(describe(error))
         sys.exit(1)
     finally:
         if channel.lost.is_set():
@@ -100,18 +101,16 @@ def _hear() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
-def describe(error: BaseException) -> dict[str, str]:
+def describe(error: BaseException) -> Failed:
     """Say what went wrong: the error's type, one line of message, and "oom" where it is that."""
     text = f"{type(error).__name__}: {error}"
     oom = isinstance(error, MemoryError) or any(
         sign in text for sign in ("OutOfMemoryError", "out of memory", "Cannot allocate memory")
     )
     line = (str(error).strip().splitlines() or [""])[0]
-    return {
-        "error": type(error).__name__,
-        "message": line[:2000],
-        "status": "oom" if oom else "failed",
-    }
+    return Failed(
+        error=type(error).__name__, message=line[:2000], status="oom" if oom else "failed"
+    )
 
 
 def _end_run() -> None:

@@ -4,6 +4,9 @@ from typing import Any
 
 from msgspec import Struct
 
+Options = dict[str, Any]
+"""Options of a backend by name: free-form, for each backend has its own."""
+
 
 class Prompt(Struct, kw_only=True, frozen=True):
     """One request: prompt token ids and how many tokens to generate (end-of-sequence ignored)."""
@@ -30,16 +33,17 @@ class Workload(Struct, kw_only=True, frozen=True):
 class Job(Struct, kw_only=True, frozen=True):
     """One cell's work, as the orchestrator hands it to the worker process.
 
+    `module` has the backend's `Worker`.
     `max_length` is the longest sequence the engine must be ready for, in tokens: what a static
     cache reserves per row. `random_weights` draws the weights (the folder holds a config only).
     `baseline_used` is device memory in bytes before this process started. `kv_budget` bounds KV
     bytes, `budget_s` the run phase in seconds.
-
     """
 
     cell: str
     backend: str
-    options: dict[str, Any]
+    module: str
+    options: Options
     model: str
     random_weights: bool
     dtype: str

@@ -14,6 +14,8 @@ from typing import Any
 from msgspec import Struct, field
 
 FORMAT_VERSION = 1
+FreeForm = dict[str, Any]
+"""What a writer says of itself, or a driver of a device: free-form."""
 
 
 class Record(Struct, kw_only=True, omit_defaults=True, tag_field="k", gc=False):
@@ -33,7 +35,7 @@ class Header(Record, kw_only=True, omit_defaults=True, gc=False, tag="header"):
     host: str
     pid: int
     writer: str
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: FreeForm = field(default_factory=dict)
 
 
 class Phase(Record, kw_only=True, omit_defaults=True, gc=False, tag="phase"):
@@ -117,7 +119,7 @@ class Device(Record, kw_only=True, omit_defaults=True, gc=False, tag="device"):
     name: str | None
     memory_total: int | None
     driver: str | None
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: FreeForm = field(default_factory=dict)
 
 
 class Sample(Record, kw_only=True, omit_defaults=True, gc=False, tag="sample"):

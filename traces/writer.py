@@ -5,12 +5,12 @@ import socket
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
 from traces import clock
-from traces.records import FORMAT_VERSION, Header, Record
+from traces.records import FORMAT_VERSION, FreeForm, Header, Record
 
 FLUSH_NS = 100_000_000  # what `kill -9` may cost: 100 ms of records
 BUFFER_BYTES = 1 << 16
@@ -32,7 +32,7 @@ class Writer:
     Threads may share one: Transformers schedules in a thread of its own.
     """
 
-    def __init__(self, path: Path, writer: str, meta: dict[str, Any] | None = None) -> None:
+    def __init__(self, path: Path, writer: str, meta: FreeForm | None = None) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self._waiting = bytearray()
         self._lock = threading.RLock()

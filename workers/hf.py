@@ -2,13 +2,11 @@
 
 from typing import Any
 
-from traces import clock
+from traces import clock, kv
 from traces.facts import EngineFacts
 from traces.job import Job
 from workers import torch_memory
 from workers.backend import Recorder
-
-DEFAULT_CPU_POOL = 1 << 30  # bytes of KV where no budget is set and memory is not a device's
 
 
 class HfWorker:
@@ -66,18 +64,15 @@ class HfWorker:
         From the configuration's sizes, for nothing is allocated yet; the tensors are measured
         later and the two are compared in the result.
         """
-        budget = self.job.kv_budget or DEFAULT_CPU_POOL
+        budget = self.job.kv_budget or kv.DEFAULT_CPU_POOL
         return int(budget // (slots * self.formula_bytes_per_slot()))
 
     def formula_bytes_per_slot(self) -> int:
-        """Return 2 x layers x KV heads x head dimension x bytes of the dtype."""
-        import torch
-
+        """Return KV bytes of one token by the configuration's sizes."""
         config = self.model.config.get_text_config()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        width = torch.finfo(getattr(torch, self.job.dtype)).bits // 8
-        return int(2 * config.num_hidden_layers * heads * dim * width)
+        return kv.bytes_per_token(config.num_hidden_layers, heads, dim, self.job.dtype)
 
     def greedy(self, new_tokens: int) -> Any:
         """Greedy settings that never stop early: end-of-sequence counts as any other token.

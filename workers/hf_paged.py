@@ -12,14 +12,13 @@ import time
 from collections.abc import Container
 from typing import Any
 
-from traces import clock
+from traces import clock, kv
 from traces.errors import Problem
 from traces.facts import EngineFacts
 from traces.job import Prompt
 from workers import torch_memory
 from workers.hf import HfWorker
 
-DEFAULT_PAGE = {"cuda": 16, "cpu": 32}  # as vLLM's blocks, so that the two can be compared
 ANSWER_S = 1.0
 PREEMPTED = "preempted: Transformers starts such a request anew and keeps no earlier times"
 
@@ -38,7 +37,7 @@ class Worker(HfWorker):
         from transformers import ContinuousBatchingConfig
 
         options = self.job.options
-        page = options.get("block_size") or DEFAULT_PAGE[self.job.device]
+        page = options.get("block_size") or kv.DEFAULT_BLOCK[self.job.device]
         known = inspect.signature(ContinuousBatchingConfig).parameters
         sizes = {"page_size" if "page_size" in known else "block_size": page}
         if self.job.kv_budget or self.job.device == "cpu":

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -21,6 +20,8 @@ from traces.control import Channel
 from traces.errors import Problem
 from traces.facts import EngineFacts
 from traces.job import Job, Prompt, Workload
+from traces.messages import Done, Edge, Go, Progress, Ready
+from traces.messages import Phase as PhaseMessage
 from traces.records import Phase
 from traces.writer import Writer
 from workers import torch_memory
@@ -31,12 +32,10 @@ READ_S = 3.0  # longer than the orchestrator waits for the sampler; then on, wha
 PACE = {"cpu": (16, 16), "cuda": (128, 32)}  # requests and tokens of the pace trial
 
 
-def main(config: dict[str, Any], channel: Channel) -> None:
-    """Run one cell. `config` is a Job as builtins plus "module", the backend's module."""
-    module = config.pop("module")
-    job = msgspec.convert(config, Job)
+def main(job: Job, channel: Channel) -> None:
+    """Run one cell."""
     prompts = msgspec.json.decode(Path(job.workload).read_bytes(), type=Workload).requests
-    backend_class = importlib.import_module(module).Worker
+    backend_class = importlib.import_module(job.module).Worker
     with Writer(Path(job.folder, "worker.jsonl"), f"worker {job.cell}") as writer:
         recorder = Recorder(writer, job.record_kv)
         before = sorted({name.split(".")[0] for name in sys.modules})
@@ -55,9 +54,8 @@ def main(config: dict[str, Any], channel: Channel) -> None:
         backend.memory("warmup.end")
         recorder.facts(backend.facts())  # a cell that dies in its run is understood by these
         writer.flush()
-        channel.send("ready")
-        go = channel.receive(timeout=None)
-        if go is None or go["kind"] != "go":
+        channel.send(Ready())
+        if not isinstance(channel.receive(timeout=None), Go):
             return
         with phase("run", writer, channel):
             done, reason = run(backend, job, prompts, recorder, channel, pace)
@@ -65,21 +63,24 @@ def main(config: dict[str, Any], channel: Channel) -> None:
         if job.device == "cpu":
             recorder.facts(torch_memory.mappings("run.end"))
         recorder.facts(backend.facts())
-        channel.receive(timeout=READ_S)  # "go": memory at the end of the run was read outside too
+        channel.receive(timeout=READ_S)  # Go: memory at the end of the run was read outside too
         with phase("teardown", writer, channel):
             backend.close()
-    channel.send("done", requests_run=done, truncated=reason)
+    channel.send(Done(requests_run=done, truncated=reason))
 
 
 @contextmanager
 def phase(name: str, writer: Writer, channel: Channel) -> Iterator[None]:
     """Record a phase's edges, on disk and to the orchestrator."""
-    for edge in ("begin", "end"):
-        if edge == "end":
-            yield
-        writer.write(Phase(t=clock.now(), name=name, edge=edge))
-        writer.flush()
-        channel.send("phase", name=name, edge=edge)
+    _edge(name, "begin", writer, channel)
+    yield
+    _edge(name, "end", writer, channel)
+
+
+def _edge(name: str, edge: Edge, writer: Writer, channel: Channel) -> None:
+    writer.write(Phase(t=clock.now(), name=name, edge=edge))
+    writer.flush()
+    channel.send(PhaseMessage(name=name, edge=edge))
 
 
 def warm_up(
@@ -184,5 +185,5 @@ def run(
             reason = f"{budget}: another batch would pass it"
             break
         backend.generate(chosen[begin : begin + size])
-        channel.send("progress", done=recorder.finished, of=len(prompts))
+        channel.send(Progress(done=recorder.finished, of=len(prompts)))
     return recorder.finished, reason

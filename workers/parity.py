@@ -10,10 +10,14 @@ Runs in a process of its own, after the cells; writes nothing but its answer.
 """
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
+
+import msgspec
 
 from traces.control import Channel
 from traces.job import Prompt, Workload
+from traces.messages import Progress
+from traces.parity import Judged, Judging, Parity
 from traces.reader import read
 from traces.records import Request
 
@@ -27,51 +31,18 @@ LOW_PRECISION_MAX, LOW_PRECISION_MEAN = 0.30, 0.006
 RARE, ENOUGH = 500, 256
 
 
-class Divergence(TypedDict):
-    """Where a cell first left the reference: at which output token of which request, and to what.
-
-    Log-probabilities are the float32 model's, in nats.
-    """
-
-    request: str
-    position: int
-    token: int
-    logprob: float
-    reference_token: int
-    reference_logprob: float
-
-
-class Judgement(TypedDict):
-    """A cell's parity, as result.json holds it; regrets in nats."""
-
-    verdict: str
-    method: str
-    reference: str
-    identical: int
-    compared: int
-    first_divergence: Divergence | None
-    max_regret: float
-    mean_regret: float
-    note: str
-
-
-def main(config: dict[str, Any], channel: Channel) -> None:
-    """Judge cells. `config`: model, device, dtype, workload, reference, calibrated, cells.
-
-    `cells` maps a cell's name to its worker.jsonl; the answer maps it to a Parity as builtins.
-    """
-    import msgspec
-
-    workload = msgspec.json.decode(Path(config["workload"]).read_bytes(), type=Workload)
+def main(asked: Judging, channel: Channel) -> None:
+    """Judge cells."""
+    workload = msgspec.json.decode(Path(asked.workload).read_bytes(), type=Workload)
     prompts = {prompt.id: prompt for prompt in workload.requests[:MOST_REQUESTS]}
-    outputs = {name: outputs_of(Path(path), prompts) for name, path in config["cells"].items()}
-    model = load(config["model"], config["device"], config["trust_remote_code"])
-    judge = Judge(model, prompts, config["dtype"], outputs.get(config["reference"], {}))
+    outputs = {name: outputs_of(Path(path), prompts) for name, path in asked.cells.items()}
+    model = load(asked.model, asked.device, asked.trust_remote_code)
+    judge = Judge(model, prompts, asked.dtype, outputs.get(asked.reference, {}))
     verdicts = {}
     for name, found in outputs.items():
-        verdicts[name] = judge.verdict(found, config["reference"])
-        channel.send("progress", done=len(verdicts), of=len(outputs))
-    channel.send("done", parity=verdicts)
+        verdicts[name] = judge.verdict(found, asked.reference)
+        channel.send(Progress(done=len(verdicts), of=len(outputs)))
+    channel.send(Judged(parity=verdicts))
 
 
 def outputs_of(path: Path, prompts: dict[str, Prompt]) -> dict[str, list[int]]:
@@ -105,8 +76,8 @@ class Judge:
         self._reference = reference
         self._known: dict[tuple[str, tuple[int, ...]], tuple[list[float], list[float]]] = {}
 
-    def verdict(self, outputs: dict[str, list[int]], reference: str) -> Judgement:
-        """Return a Parity as builtins for one cell's outputs."""
+    def verdict(self, outputs: dict[str, list[int]], reference: str) -> Parity:
+        """Judge one cell's outputs."""
         regrets = [r for name, ids in outputs.items() for r in self.regret(name, ids)[0]]
         shared = [name for name in outputs if name in self._reference]
         same = [name for name in shared if outputs[name] == self._reference[name]]
@@ -122,14 +93,13 @@ class Judge:
                 f"; {above} above {LOW_PRECISION_MAX} where {may} may be; "
                 f"{mean:.2g} on average where {LOW_PRECISION_MEAN} may be"
             )
-        return {
-            "verdict": "pass" if right and regrets else "fail" if regrets else "n/a",
-            "method": "identical ids or ties in float32" if self._exact else "greedy regret",
-            "reference": reference, "identical": len(same), "compared": len(shared),
-            "first_divergence": self._divergence(outputs, shared),
-            "max_regret": worst, "mean_regret": mean,
-            "note": note,
-        }  # fmt: skip
+        return Parity(
+            verdict="pass" if right and regrets else "fail" if regrets else "n/a",
+            method="identical ids or ties in float32" if self._exact else "greedy regret",
+            reference=reference, identical=len(same), compared=len(shared),
+            first_divergence=self._divergence(outputs, shared),
+            max_regret=worst, mean_regret=mean, note=note,
+        )  # fmt: skip
 
     def regret(self, name: str, ids: list[int]) -> tuple[list[float], list[float]]:
         """Return, per output token, the regret and the log-probability the model gave it."""
@@ -152,9 +122,11 @@ class Judge:
         chosen = scores.gather(1, torch.tensor(ids, device=device)[:, None])[:, 0]
         return (scores.max(dim=-1).values - chosen).tolist(), chosen.tolist()
 
-    def _divergence(self, outputs: dict[str, list[int]], shared: list[str]) -> Divergence | None:
+    def _divergence(
+        self, outputs: dict[str, list[int]], shared: list[str]
+    ) -> dict[str, Any] | None:
         """Return where this cell first leaves the reference: tokens and log-probabilities."""
-        first: Divergence | None = None
+        first: dict[str, Any] | None = None
         for name in shared:
             ours, theirs = outputs[name], self._reference[name]
             place = next(

@@ -11,13 +11,13 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypedDict
 
 import msgspec
 
 from traces.control import Channel
 from traces.errors import Problem
-from traces.workload import AnySpec
+from traces.messages import Failed, Phase
+from traces.preparing import Preparation, Prepared, Requests, Shape
 from workers import supported, workloads
 from workers.supported import ModelConfig
 
@@ -25,45 +25,34 @@ WEIGHTS = ("*.safetensors", "*.bin")
 MAX_HEADER = 100_000_000  # what the safetensors library takes
 
 
-class Shape(TypedDict):
-    """The sizes of a model that matter here; `max_position` in tokens."""
-
-    architecture: str
-    layers: int
-    kv_heads: int
-    head_dim: int
-    vocab_size: int
-    max_position: int
-
-
-def main(config: dict[str, Any], channel: Channel) -> None:
-    """Prepare and report. `config`: source, name, path, cache, spec, seed, max_length, out."""
+def main(asked: Preparation, channel: Channel) -> None:
+    """Prepare and report."""
     try:
-        folder = _folder(config, channel)
+        folder = _folder(asked, channel)
         path = folder / "config.json"
         described = supported.complete(_read(path), folder)
         shape = describe(described, path)
-        max_length = min(config["max_length"] or 2048, shape["max_position"])
+        max_length = min(asked.max_length or 2048, shape.max_position)
         supported.check_window(described, path, max_length)
-        spec = msgspec.convert(config["spec"], AnySpec)
         workload = workloads.build(
-            config["workload"], spec, config["seed"], shape["vocab_size"], max_length,
-            _encoder(folder),
-        )  # fmt: skip
-        Path(config["out"]).write_bytes(msgspec.json.encode(workload))
+            asked.name, asked.spec, asked.seed, shape.vocab_size, max_length, _encoder(folder)
+        )
+        Path(asked.out).write_bytes(msgspec.json.encode(workload))
     except Problem as problem:
-        channel.send("failed", error="Problem", message=str(problem), status="usage")
+        channel.send(Failed(error="Problem", message=str(problem)))
         return
     sizes = [len(p.prompt_ids) for p in workload.requests]
+    requests = Requests(
+        name=workload.name, sha256=workload.sha256, requests=len(sizes), prompt_tokens=sum(sizes),
+        output_tokens=sum(p.output_tokens for p in workload.requests),
+        max_total=max(p.total for p in workload.requests),
+    )  # fmt: skip
     channel.send(
-        "done", folder=str(folder), model=shape, max_length=max_length,
-        random_weights=config["source"] == "shape", weights_sha256=_weights_hash(folder, config),
-        workload={
-            "name": workload.name, "sha256": workload.sha256, "requests": len(sizes),
-            "prompt_tokens": sum(sizes),
-            "output_tokens": sum(p.output_tokens for p in workload.requests),
-            "max_total": max(p.total for p in workload.requests),
-        },
+        Prepared(
+            folder=str(folder), model=shape, max_length=max_length, workload=requests,
+            random_weights=asked.source.kind == "shape",
+            weights_sha256=_weights_hash(folder, asked),
+        )
     )  # fmt: skip
 
 
@@ -86,7 +75,7 @@ def describe(config: ModelConfig, path: Path) -> Shape:
     try:
         heads = config.get("num_attention_heads") or config["n_head"]
         hidden = config.get("hidden_size") or config["n_embd"]
-        return {
+        sizes = {
             "architecture": (config.get("architectures") or [config["model_type"]])[0],
             "layers": config.get("num_hidden_layers") or config["n_layer"],
             "kv_heads": config.get("num_key_value_heads") or heads,
@@ -94,22 +83,23 @@ def describe(config: ModelConfig, path: Path) -> Shape:
             "vocab_size": config["vocab_size"],
             "max_position": config.get("max_position_embeddings") or config["n_positions"],
         }
+        return msgspec.convert(sizes, Shape)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Problem(
             f"{path}: not a decoder model's configuration ({type(error).__name__}: {error})"
         ) from None
 
 
-def _folder(config: dict[str, Any], channel: Channel) -> Path:
-    source, path = config["source"], config["path"]
-    if source == "bundled":
-        return _convert(Path(path), Path(config["cache"]), config["name"], channel)
-    if source == "hub":
-        return _download(config["name"])
-    if source == "shape":
-        return _shape_folder(Path(path), Path(config["cache"]))
-    _check_weights(Path(path))
-    return Path(path)
+def _folder(asked: Preparation, channel: Channel) -> Path:
+    source, path, cache = asked.source, Path(asked.source.path), Path(asked.cache)
+    if source.kind == "bundled":
+        return _convert(path, cache, source.name, channel)
+    if source.kind == "hub":
+        return _download(source.name)
+    if source.kind == "shape":
+        return _shape_folder(path, cache)
+    _check_weights(path)
+    return path
 
 
 def _convert(gguf: Path, cache: Path, name: str, channel: Channel) -> Path:
@@ -118,7 +108,7 @@ def _convert(gguf: Path, cache: Path, name: str, channel: Channel) -> Path:
     if (folder / "config.json").exists():
         _check_weights(folder)
         return folder
-    channel.send("phase", name="convert the bundled model (once)", edge="begin")
+    channel.send(Phase(name="convert the bundled model (once)", edge="begin"))
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -185,14 +175,14 @@ def _whole(path: Path) -> bool:
     return path.stat().st_size == 8 + length + max(ends, default=0)
 
 
-def _weights_hash(folder: Path, config: dict[str, Any]) -> str | None:
+def _weights_hash(folder: Path, asked: Preparation) -> str | None:
     """Hash configuration and weights; remembered by size and time, for large models take long."""
-    if config["source"] == "shape":
+    if asked.source.kind == "shape":
         return _sha256(folder / "config.json")
     files = sorted(p for pattern in ("config.json", *WEIGHTS) for p in folder.glob(pattern))
     stamp = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
     key = hashlib.sha256(json.dumps([str(folder), stamp]).encode()).hexdigest()[:24]
-    remembered = Path(config["cache"], "hashes", key)
+    remembered = Path(asked.cache, "hashes", key)
     if remembered.exists():
         return remembered.read_text()
     whole = hashlib.sha256("".join(_sha256(path) for path in files).encode()).hexdigest()

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from traces import kv
 from traces.facts import EngineFacts, from_values, to_values
 from traces.job import Job, Prompt
 from workers import torch_memory
 from workers.backend import Recorder
-from workers.hf import DEFAULT_CPU_POOL
 
 
 class Worker:
@@ -75,15 +75,15 @@ class Worker:
     def block_size(self) -> int | None:
         """Return the block size: as asked, or vLLM's own, or on a CPU the smallest it has there.
 
-        vLLM's default for CPUs is 128 slots; its kernels there take any multiple of 32.
+        vLLM's default for CPUs is 128 slots; its kernels there take any multiple of the smallest.
         """
         asked: int | None = self.job.options.get("block_size")
-        return asked or (None if self.job.device == "cuda" else 32)
+        return asked or (None if self.job.device == "cuda" else kv.DEFAULT_BLOCK["cpu"])
 
     def pool_bytes(self) -> int | None:
         """Return the KV pool's size where it is set; on a CPU it must be."""
         asked: int | None = self.job.kv_budget or self.job.options.get("kv_cache_memory_bytes")
-        return asked or (None if self.job.device == "cuda" else DEFAULT_CPU_POOL)
+        return asked or (None if self.job.device == "cuda" else kv.DEFAULT_CPU_POOL)
 
     def batch_size(self, prompts: list[Prompt]) -> int:
         return len(prompts)

@@ -31,10 +31,11 @@ from benchmarks.engines.process import Prepared, ask, prepare
 from benchmarks.engines.table import Figures
 from monitor.nvml import Library
 from orchestrator import environment
-from orchestrator.backends import installed
+from orchestrator.backends import find, installed
 from traces import workload
 from traces.errors import OK, REGRESSION, USAGE, Problem
 from traces.job import Job
+from traces.records import Device
 
 LONGEST = 1024  # tokens of prompt and output, for which every engine is made ready
 SHORT_RUN = 0.6  # of --seconds, for `bench`, whose every run starts an engine
@@ -76,7 +77,8 @@ class Plan:
         folder = self.folder / name
         folder.mkdir()
         return Job(
-            cell=name, backend=backend, options=options, model=prepared.folder,
+            module=find(backend, name).module, cell=name, backend=backend, options=options,
+            model=prepared.folder,
             random_weights=prepared.random_weights, dtype=self.dtype, device=self.device,
             workload=prepared.workload, folder=str(folder), max_length=prepared.max_length, seed=0,
         )  # fmt: skip
@@ -118,14 +120,18 @@ PARTS: dict[str, Callable[[Plan], Figures]] = {
 }  # fmt: skip
 
 
-def gpus() -> list[dict[str, Any]]:
-    """Return the names of the GPUs that the driver lists."""
+def gpus() -> list[Device]:
+    """Return the GPUs that the driver lists."""
     library = Library()
     try:
         devices = [] if library.reason else library.devices()[0]
         return [
-            {"name": d.name, "memory_total": d.total, "driver": library.driver} for d in devices
-        ]
+            Device(
+                t=0, uuid=d.uuid, index=d.index, name=d.name, memory_total=d.total,
+                driver=library.driver,
+            )
+            for d in devices
+        ]  # fmt: skip
     finally:
         library.close()
 
@@ -192,7 +198,8 @@ def main() -> int:
     """Measure, print the table, write what is asked; return the exit code."""
     asked = arguments()
     found: dict[str, Any] = {
-        "quick": asked.quick, "machine": environment.describe(gpus()), "parts": [],
+        "quick": asked.quick, "machine": msgspec.to_builtins(environment.describe(gpus())),
+        "parts": [],
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="pagedbench-perf-") as folder:
         try:

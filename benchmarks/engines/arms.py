@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from benchmarks.engines.messages import Compared, Comparing, Measured
 from traces import clock
 from traces.control import Channel
 from traces.errors import Problem
@@ -38,9 +39,9 @@ class Counting(Recorder):
         super().request(prompt, token_ids, *rest, **named)
 
 
-def recording(config: dict[str, Any], channel: Channel) -> None:
+def recording(asked: Comparing, channel: Channel) -> None:
     """A: vLLM with our scheduler's recording off; B: on."""
-    job, prompts = read_job(config["job"])
+    job, prompts = asked.job, requests_of(asked.job)
     trace = Path(job.folder, "engine.jsonl")
     with Writer(Path(job.folder, "worker.jsonl"), "benchmark") as writer:
         recorder = Counting(writer, job.record_kv)
@@ -59,13 +60,13 @@ def recording(config: dict[str, Any], channel: Channel) -> None:
 
             return generate
 
-        _compare(arm(False), arm(True), prompts, config, channel, worker.facts)
+        _compare(arm(False), arm(True), prompts, asked, channel, worker.facts)
         worker.close()
 
 
-def plain(config: dict[str, Any], channel: Channel) -> None:
+def plain(asked: Comparing, channel: Channel) -> None:
     """A: what anyone would write around generate(); B: our hf-sequential, recording."""
-    job, prompts = read_job(config["job"])
+    job, prompts = asked.job, requests_of(asked.job)
     with Writer(Path(job.folder, "worker.jsonl"), "benchmark") as writer:
         recorder = Counting(writer, job.record_kv)
         worker = hf_sequential.Worker(job, recorder)
@@ -89,35 +90,33 @@ def plain(config: dict[str, Any], channel: Channel) -> None:
                 worker.generate([prompt])
             return recorder.tokens - before
 
-        _compare(loop, ours, prompts, config, channel, worker.facts)
+        _compare(loop, ours, prompts, asked, channel, worker.facts)
         worker.close()
 
 
-def read_job(fields: dict[str, Any]) -> tuple[Job, list[Prompt]]:
-    """Return a job from its fields, and its requests."""
-    job = msgspec.convert(fields, Job)
-    return job, msgspec.json.decode(Path(job.workload).read_bytes(), type=Workload).requests
+def requests_of(job: Job) -> list[Prompt]:
+    """Return a job's requests."""
+    return msgspec.json.decode(Path(job.workload).read_bytes(), type=Workload).requests
 
 
 def _compare(
-    a: Arm, b: Arm, prompts: list[Prompt], config: dict[str, Any], channel: Channel,
+    a: Arm, b: Arm, prompts: list[Prompt], asked: Comparing, channel: Channel,
     facts: Callable[[], EngineFacts],
 ) -> None:  # fmt: skip
     """Measure both arms in turn, and say so after each run."""
-    job = msgspec.convert(config["job"], Job)
-    asked, rounds = lasting(a, prompts, config["seconds"], job)
-    tokens = asked[0].output_tokens
+    work, rounds = lasting(a, prompts, asked.seconds, asked.job)
+    tokens = work[0].output_tokens
     for arm in (a, b):  # a GPU's first minute at full load can be slower than the rest
-        timed(arm, asked, rounds)
-    for name in turns(config["repeats"]):
-        seconds, came = timed({"a": a, "b": b}[name], asked, rounds)
+        timed(arm, work, rounds)
+    for name in turns(asked.repeats):
+        seconds, came = timed({"a": a, "b": b}[name], work, rounds)
         if came != len(prompts) * tokens * rounds:
             raise Problem(f"{came} tokens came where {len(prompts) * tokens * rounds} were asked")
-        channel.send("measured", arm=name, seconds=seconds, tokens=came)
-    work = {"requests": len(prompts), "output_tokens": tokens, "rounds": rounds}
+        channel.send(Measured(name, seconds, came))
+    amounts = {"requests": len(prompts), "output_tokens": tokens, "rounds": rounds}
     known = facts()
     kept = {"versions": known.versions, "settings": known.settings}
-    channel.send("done", facts={**work, **kept})
+    channel.send(Compared({**amounts, **kept}))
 
 
 def turns(repeats: int) -> Iterator[str]:

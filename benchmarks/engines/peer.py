@@ -18,14 +18,16 @@ from typing import Any
 import msgspec
 
 from benchmarks.engines.arms import OVER, turns
-from benchmarks.engines.process import Message, Prepared, converse, prepare, show
+from benchmarks.engines.process import Prepared, converse, prepare, show
 from benchmarks.engines.table import Run
 from orchestrator import environment
 from orchestrator.backends import installed
+from orchestrator.log_file import tail
 from orchestrator.models import BUNDLED
-from orchestrator.supervise import Child, command, tail
+from orchestrator.supervise import Child, command
 from traces.errors import Problem
 from traces.job import Job
+from traces.messages import Done, Go, Message, Ready
 from traces.reader import read
 from traces.records import Phase, Request
 from traces.workload import Uniform
@@ -69,11 +71,11 @@ def _run_of_ours(job: Job) -> tuple[float, list[Request]]:
     """Start a worker process; return the seconds of its run phase, and its requests."""
 
     def heard(message: Message, child: Child) -> None:
-        if message["kind"] == "ready":
-            child.send("go")
+        if isinstance(message, Ready):
+            child.send(Go())
 
-    config = {"module": "benchmarks.engines.sampling", **msgspec.to_builtins(job)}
-    converse("workers.loop:main", config, Path(job.folder, "log.txt"), heard)
+    sampling = msgspec.structs.replace(job, module="benchmarks.engines.sampling")
+    converse("workers.loop:main", sampling, Path(job.folder, "log.txt"), Done, heard)
     edges: dict[str, int] = {}
     requests = []
     for record in read(Path(job.folder, "worker.jsonl")):

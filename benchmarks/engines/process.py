@@ -4,22 +4,25 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import msgspec
 from msgspec import Struct
 
+from benchmarks.engines.messages import Compared, Comparing, Measured
 from benchmarks.engines.table import Run
 from orchestrator import environment, models
 from orchestrator.supervise import Child
 from traces.errors import Problem
 from traces.job import Job
-from traces.workload import Spec
+from traces.messages import Failed, Message
+from traces.preparing import Preparation
+from traces.preparing import Prepared as Made
+from traces.workload import AnySpec
 
 LATE_S = 1800.0
 POLL_S = 0.5
 
-Message = dict[str, Any]
+Answer = TypeVar("Answer", bound=Message)
 
 
 class Prepared(Struct, frozen=True):
@@ -31,17 +34,15 @@ class Prepared(Struct, frozen=True):
     workload: str
 
 
-def prepare(model: str, name: str, spec: Spec, max_length: int, folder: Path) -> Prepared:
+def prepare(model: str, name: str, spec: AnySpec, max_length: int, folder: Path) -> Prepared:
     """Make a model and token ids ready, as a run does."""
-    source = models.resolve(model)
     out = str(folder / f"{name}.workload.json")
-    config = {
-        "source": source.kind, "name": source.name, "path": source.path,
-        "cache": str(models.cache()), "spec": msgspec.to_builtins(spec), "workload": name,
-        "seed": 0, "max_length": max_length, "out": out,
-    }  # fmt: skip
-    done = converse("workers.prepare:main", config, folder / f"{name}.prepare.log")
-    return Prepared(done["folder"], done["random_weights"], done["max_length"], out)
+    asked = Preparation(
+        source=models.resolve(model), cache=str(models.cache()), name=name, spec=spec, seed=0,
+        max_length=max_length, out=out,
+    )  # fmt: skip
+    done = converse("workers.prepare:main", asked, folder / f"{name}.prepare.log", Made)
+    return Prepared(done.folder, done.random_weights, done.max_length, out)
 
 
 def ask(target: str, job: Job, seconds: float, repeats: int) -> dict[str, Any]:
@@ -49,12 +50,12 @@ def ask(target: str, job: Job, seconds: float, repeats: int) -> dict[str, Any]:
     runs: list[Run] = []
 
     def heard(message: Message, child: Child) -> None:
-        if message["kind"] == "measured":
-            runs.append(show(Run(message["arm"], message["seconds"], message["tokens"])))
+        if isinstance(message, Measured):
+            runs.append(show(Run(message.arm, message.seconds, message.tokens)))
 
-    config = {"job": msgspec.to_builtins(job), "seconds": seconds, "repeats": repeats}
-    done = converse(target, config, Path(job.folder, "log.txt"), heard)
-    return {"runs": runs, "facts": done["facts"]}
+    asked = Comparing(job, seconds, repeats)
+    done = converse(target, asked, Path(job.folder, "log.txt"), Compared, heard)
+    return {"runs": runs, "facts": done.facts}
 
 
 def show(run: Run) -> Run:
@@ -64,9 +65,9 @@ def show(run: Run) -> Run:
 
 
 def converse(
-    target: str, config: Message, log: Path,
+    target: str, config: Struct, log: Path, kind: type[Answer],
     heard: Callable[[Message, Child], None] = lambda message, child: None,
-) -> Message:  # fmt: skip
+) -> Answer:  # fmt: skip
     """Start a process, pass on what it says, and return its last word when it is done.
 
     Raises Problem with the end of its log when it fails, dies, or is late.
@@ -80,11 +81,11 @@ def converse(
             if message is None:
                 if not child.alive:
                     break
-            elif message["kind"] == "done":
+            elif isinstance(message, kind):
                 ended = child.stop
                 return message
-            elif message["kind"] == "failed":
-                raise Problem(f"{target}: {message['error']}: {message['message']}")
+            elif isinstance(message, Failed):
+                raise Problem(f"{target}: {message.error}: {message.message}")
             else:
                 heard(message, child)
         raise Problem(f"{target}: {child.exit}; its log ends:\n" + "\n".join(child.tail()))

@@ -19,7 +19,7 @@ import msgspec
 
 from benchmarks.engines import __main__ as engines
 from benchmarks.sampler.tools import Optimum, Readings, Tool
-from orchestrator.supervise import tail
+from orchestrator.log_file import tail
 from tests.monitor.double import GIB, Sampling
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,7 +120,7 @@ def short_trace(path: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         program = decode(Path(name))
         with Sampling(Path(name), interval_s=0.002) as sampling:
-            sampling.wait("ready")
+            sampling.wait("watching")
             time.sleep(0.2)
             for order in ("run 1", "spikes 5"):
                 sampling.mark("run", "begin", program.pid)

@@ -15,9 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engines.arms import Counting, lasting, read_job, timed
+import msgspec
+
+from benchmarks.engines.arms import Counting, lasting, requests_of, timed
 from traces import clock
-from traces.job import Prompt
+from traces.job import Job, Prompt
 from traces.reader import read
 from traces.records import Kv
 from traces.writer import Writer
@@ -26,7 +28,8 @@ from workers import vllm_engine
 
 def main() -> None:
     """Obey until stdin ends."""
-    job, prompts = read_job(json.loads(Path(sys.argv[1]).read_text()))
+    job = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Job)
+    prompts = requests_of(job)
     trace = Path(job.folder, "engine.jsonl")
     with (
         os.fdopen(os.dup(1), "w") as answers,

@@ -7,14 +7,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import psutil
 
 from orchestrator import backends, models
 from orchestrator.sampler import Sampler
+from traces.cell import DeviceState
 from traces.errors import OK, USAGE, Problem
+from traces.records import Device
+from traces.sampling import Settings
 
 NEEDED_DISK = 2 << 30  # the prepared model, and room for traces
 GOOD, BAD, NOTE = "ok  ", "MISS", "note"
@@ -55,14 +57,15 @@ def _machine() -> Iterator[Finding]:
 def _gpu(folder: Path) -> Iterator[Finding]:
     """Ask a sampler: it is the only one that talks to NVML."""
     try:
-        sampler = Sampler(folder / "samples.jsonl", folder / "sampler.log", 1.0)
+        settings = Settings(path=str(folder / "samples.jsonl"), interval_s=1.0)
+        sampler = Sampler(settings, folder / "sampler.log")
     except Problem as problem:
         yield BAD, str(problem)
         return
-    state = sampler.state() or {"devices": []}
+    state = sampler.state() or []
     if not sampler.devices:
         yield NOTE, f"no GPU: {sampler.no_devices}; runs use the CPU"
-    for device, now in zip(sampler.devices, state["devices"], strict=False):
+    for device, now in zip(sampler.devices, state, strict=False):
         yield from _device(device, now)
     sampler.stop()
     torch = backends.installed("torch") or ""
@@ -70,14 +73,14 @@ def _gpu(folder: Path) -> Iterator[Finding]:
         yield BAD, f"torch {torch} is a CPU build: `make setup ACCEL=cuda` gets the other"
 
 
-def _device(device: dict[str, Any], now: dict[str, Any]) -> Iterator[Finding]:
-    total = _gib(device["memory_total"]) if device["memory_total"] else "unknown memory"
-    yield GOOD, f"GPU {device['index']}: {device['name']}, {total}, driver {device['driver']}"
-    if now["pids"]:
-        pids = ", ".join(str(process["pid"]) for process in now["pids"])
+def _device(device: Device, now: DeviceState) -> Iterator[Finding]:
+    total = _gib(device.memory_total) if device.memory_total else "unknown memory"
+    yield GOOD, f"GPU {device.index}: {device.name}, {total}, driver {device.driver}"
+    if now.pids:
+        pids = ", ".join(str(process.pid) for process in now.pids)
         yield (
             BAD,
-            f"GPU {device['index']} is in use by process {pids}: a run waits until it is free",
+            f"GPU {device.index} is in use by process {pids}: a run waits until it is free",
         )
 
 

@@ -10,14 +10,15 @@ import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import click
+import msgspec
 from rich.console import Console
 
 from measure.watched import ABOUT, TRACE
 from orchestrator.liveview import Nothing, Records, Screen, View
-from orchestrator.monitoring import Watched, Wish, in_status, watch
+from orchestrator.monitoring import Request, Watched, in_status, watch
 from orchestrator.store import LOG, Folder
 from report import watched as numbers
 from traces import duration
@@ -58,7 +59,7 @@ def command(
     view: View = Records(folder / TRACE, sys.stdout.buffer) if as_json else (
         Screen(console, interval_s) if live else Nothing()
     )  # fmt: skip
-    wish = Wish(
+    request = Request(
         command=argv,
         pid=pid,
         gpus=gpus or None,
@@ -66,18 +67,18 @@ def command(
         duration_s=duration_s,
         **(_output(folder, live, as_json) if argv else {}),
     )
-    _note(folder, wish, Watched())
+    _note(folder, request, Watched())
     try:
         with view:
-            seen = watch(wish, folder, view.show)
+            seen = watch(request, folder, view.show)
     except Problem as problem:
         if not isinstance(problem, Broken):
             Folder(folder).discard()
         raise
-    _note(folder, wish, seen)
+    _note(folder, request, seen)
     found = numbers.write(folder)
     if not quiet:
-        _tell(console, folder, found)
+        _tell(console, folder, numbers.rows(found))
     if seen.trouble:
         click.echo(f"pagedbench: {seen.trouble}", err=True)
     return seen.code
@@ -122,22 +123,22 @@ def _output(folder: Path, live: bool, as_json: bool) -> dict[str, IO[bytes]]:
     return {}
 
 
-def _note(folder: Path, wish: Wish, seen: Watched) -> None:
+def _note(folder: Path, request: Request, seen: Watched) -> None:
     """Write down what was asked and how it ended, which the trace does not tell."""
     about = {
-        "command": list(wish.command),
-        "pid": wish.pid,
-        "interval_s": wish.interval_s,
+        "command": list(request.command),
+        "pid": request.pid,
+        "interval_s": request.interval_s,
         "exit_code": seen.exit_code,
-        "kernel": seen.kernel,
+        "kernel": msgspec.to_builtins(seen.kernel) if seen.kernel else {},
         "no_devices": seen.no_devices,
         "trouble": seen.trouble,
     }
     Folder(folder).write(ABOUT, about)
 
 
-def _tell(console: Console, folder: Path, found: dict[str, Any]) -> None:
-    for name, value in numbers.rows(found):
+def _tell(console: Console, folder: Path, rows: list[tuple[str, str]]) -> None:
+    for name, value in rows:
         console.print(f"{name}: {value}", highlight=False, markup=False, soft_wrap=True)
     left = (LOG, TRACE, "summary.json", "summary.md", "timeline.svg")
     rest = ", ".join(name for name in left if (folder / name).exists())

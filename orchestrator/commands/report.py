@@ -44,10 +44,10 @@ def _check_traces(folder: Path) -> None:
     for name in sorted(known - set(cells)):
         raise Problem(f"{folder}: no traces of {name} any more: its result.json is left as it is")
     for name, about in cells.items():
-        trace = folder / "cells" / str(about["folder"]) / "worker.jsonl"
-        if about["status"] == "ok" and not trace.is_file():
+        trace = folder / "cells" / about.folder / "worker.jsonl"
+        if about.status == "ok" and not trace.is_file():
             raise Problem(f"{trace}: gone: the numbers of {name} cannot be made anew")
-    if any(about["status"] == "ok" for about in cells.values()) and not sample_files(folder):
+    if any(about.status == "ok" for about in cells.values()) and not sample_files(folder):
         raise Problem(f"{folder}: samples.jsonl is gone: memory cannot be made anew")
 
 

@@ -9,6 +9,7 @@ import msgspec
 from rich.console import Console
 
 from orchestrator import backends, environment, estimate, lock, models, suite
+from orchestrator.events import Estimated, Event, Known, Show
 from orchestrator.progress import Progress
 from orchestrator.run import Run, exit_code
 from orchestrator.stopping import in_order
@@ -58,8 +59,8 @@ def command(
     gpus = () if chosen.device == "cpu" else None
     with in_order(), lock.held(f"pagedbench run {chosen.name}", gpus, wait_s, _tell):
         if not resume:
-            commit = (environment.git(Path.cwd()) or {}).get("commit")
-            folder = Folder.create(out, results, chosen.name, commit)
+            found = environment.git(Path.cwd())
+            folder = Folder.create(out, results, chosen.name, found.commit if found else None)
         with Progress(Console(stderr=True), quiet) as progress:
             run = Run(chosen, folder, _estimating(progress, chosen, folder))
             try:
@@ -97,7 +98,7 @@ def _resumed(folder: Folder) -> suite.Suite:
         raise Problem(f"{path}: cannot be read ({error})") from None
 
 
-def _changed(chosen: suite.Suite, only: tuple[str, ...], changes: dict[str, Any]) -> suite.Suite:
+def _changed(chosen: suite.Suite, only: tuple[str, ...], changes: suite.Table) -> suite.Suite:
     """Apply the command line's changes to a suite; the result is checked as a whole again."""
     data = msgspec.to_builtins(chosen) | changes
     if only:
@@ -120,15 +121,16 @@ def _check_installed(chosen: suite.Suite, untested: bool) -> None:
             raise Problem(f"backend {entry.name}: {missing}: {remedy}")
 
 
-def _estimating(progress: Progress, chosen: suite.Suite, folder: Folder) -> Any:
+def _estimating(progress: Progress, chosen: suite.Suite, folder: Folder) -> Show:
     """Add the estimate, once the workload is known, to what the progress hears."""
     cells = [(e.title, e.name) for e in chosen.backend for _ in range(chosen.repeats)]
 
-    def show(kind: str, fields: dict[str, Any]) -> None:
-        progress(kind, fields)
-        if kind == "meta":
-            tokens = fields["workload"]["output_tokens"]
-            total = estimate.seconds(cells, fields["device"], tokens, chosen, folder.path.parent)
-            progress("estimate", {"seconds": total})
+    def show(event: Event) -> None:
+        progress(event)
+        if isinstance(event, Known):
+            total = estimate.seconds(
+                cells, event.device, event.output_tokens, chosen, folder.path.parent
+            )
+            progress(Estimated(total))
 
     return show

@@ -74,9 +74,9 @@ def test_the_peer_gets_our_settings_as_flags(tmp_path):
     prompt = Prompt(id="0", prompt_ids=[1] * 32, output_tokens=7)
     work.write_bytes(msgspec.json.encode(Workload(name="w", sha256="", requests=[prompt])))
     job = Job(
-        cell="c", backend="vllm", options={"max_num_seqs": 3}, model="m", random_weights=True,
-        dtype="bfloat16", device="cuda", workload=str(work), folder=str(tmp_path), max_length=99,
-        seed=0,
+        module="m", cell="c", backend="vllm", options={"max_num_seqs": 3}, model="m",
+        random_weights=True, dtype="bfloat16", device="cuda", workload=str(work),
+        folder=str(tmp_path), max_length=99, seed=0,
     )  # fmt: skip
     argv = engines_peer._argv(job, "tokenizer")
     said = dict(pairwise(argv))

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from measure.build import Meta
 from traces.records import (
     Blocks,
     Facts,
@@ -145,7 +148,7 @@ class Folder:
         said = {
             "label": label, "backend": label, "options": {}, "repeat": 0, "status": "ok",
             "reason": "", "requests_asked": 1, "truncated": "", "folder": folder.name,
-            "certificate": None, "log_tail": [], "pid": 4242, "suspect": [], "parity": None,
+            "certificate": {}, "log_tail": [], "pid": 4242, "suspect": [], "parity": None,
             **about,
         }  # fmt: skip
         (folder / "cell.json").write_text(json.dumps(said))
@@ -160,7 +163,9 @@ class Folder:
             {"id": str(i), "text": None, "prompt_ids": [1], "output_tokens": n}
             for i, n in enumerate(outputs)
         ]
-        (self.path / "workload.json").write_text(json.dumps({"requests": requests}))
+        (self.path / "workload.json").write_text(
+            json.dumps({"name": "one", "sha256": "", "requests": requests})
+        )
 
 
 def _write(path: Path, writer: str, records: list[Record]) -> None:
@@ -169,9 +174,9 @@ def _write(path: Path, writer: str, records: list[Record]) -> None:
             out.write(record)
 
 
-def meta(**more: Any) -> dict[str, Any]:
+def meta(**more: Any) -> Meta:
     """What the orchestrator knows beside the cells."""
-    return {
+    known = {
         "suite": {"name": "test", "backend": [{"name": name} for name in ORDER]},
         "model": {
             "name": "tiny", "source": "shape", "sha256": None, "layers": 1, "kv_heads": 1,
@@ -188,3 +193,4 @@ def meta(**more: Any) -> dict[str, Any]:
         "complete": True,
         **more,
     }  # fmt: skip
+    return msgspec.convert(known, Meta)

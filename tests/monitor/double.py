@@ -15,9 +15,13 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
+
 from orchestrator import compiler
+from traces.messages import Edge, Message, Stop
 from traces.reader import read
 from traces.records import AnyRecord, Record
+from traces.sampling import Look, Mark
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).with_name("fake_nvml.c")
@@ -26,10 +30,11 @@ MIG = "MIG-cccccccc-1111-2222-3333-444444444444"
 GIB = 1 << 30
 
 CHILD = """
-import json, sys
+import msgspec, sys
 from multiprocessing.connection import Connection
 from traces.control import enter
-fd, config, log = int(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
+from traces.sampling import Settings
+fd, config, log = int(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=Settings), sys.argv[3]
 enter("monitor.sampler:main", config, Connection(fd), log)
 """
 
@@ -97,32 +102,31 @@ class Sampling:
         """Return the next message of this kind; fails when it does not come."""
         end = time.monotonic() + patience
         while self.ours.poll(max(0.0, end - time.monotonic())):
-            message: dict[str, Any] = self.ours.recv()
+            message: dict[str, Any] = msgspec.to_builtins(self.ours.recv())
             if message["kind"] == kind:
                 return message
             assert message["kind"] != "failed", str(message)
         raise AssertionError(f"no {kind}; log: {self.log.read_text()}")
 
-    def order(self, kind: str, **fields: Any) -> None:
+    def order(self, order: Message) -> None:
         """Send an order."""
-        self.ours.send({"kind": kind, **fields})
+        self.ours.send(order)
 
-    def mark(self, phase: str, edge: str, watching: int | None) -> None:
+    def mark(self, phase: str, edge: Edge, watching: int | None) -> None:
         """Tell it of a phase's edge and wait until it has read what it reads there."""
-        fields = {"cell": "c", "phase": phase, "edge": edge, "watching": watching}
-        self.order("mark", reply=True, **fields)
+        self.order(Mark(cell="c", phase=phase, edge=edge, watching=watching, reply=True))
         self.wait("marked")
 
     def state(self) -> list[dict[str, Any]]:
         """Ask what is on the devices."""
-        self.order("state")
+        self.order(Look())
         devices: list[dict[str, Any]] = self.wait("state")["devices"]
         return devices
 
     def stop(self) -> dict[str, Any]:
         """Stop it in order and return its account."""
-        self.order("stop")
-        done = self.wait("done")
+        self.order(Stop())
+        done: dict[str, Any] = self.wait("sampled")["account"]
         assert self.process.wait(10) == 0, self.log.read_text()
         return done
 

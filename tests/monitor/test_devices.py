@@ -90,12 +90,16 @@ def test_visible_devices_are_watched_by_index_uuid_and_instance(driver, tmp_path
         f"error nvmlDeviceGetUtilizationRates {MIG} 1 99 3",
     )
     with Sampling(tmp_path, driver, cuda_visible_devices=f"0,{MIG[:12]}") as sampling:
-        ready = sampling.wait("ready")
+        ready = sampling.wait("watching")
         sampling.until(lambda s: {load.uuid for load in s.of(Load)} == {A, MIG})
         sampling.stop()
     assert [device["uuid"] for device in ready["devices"]] == [A, MIG]
     instance = ready["devices"][1]
-    assert (instance["parent"], instance["index"], instance["memory_total"]) == (B, 1, 10 * GIB)
+    assert (instance["meta"]["parent"], instance["index"], instance["memory_total"]) == (
+        B,
+        1,
+        10 * GIB,
+    )
     assert {s.uuid: s.used for s in sampling.of(Sample)} == {A: GIB, MIG: 2 * GIB}
     load = next(load for load in sampling.of(Load) if load.uuid == MIG)
     assert load.why == dict.fromkeys(("gpu_util", "mem_util"), "not supported by this device")
@@ -108,7 +112,7 @@ def test_the_environments_visible_devices_count_when_nothing_else_is_said(
     driver.write(f"gpu {A} H100 {80 * GIB} {GIB} 0", f"gpu {B} H100 {80 * GIB} 0 0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     with Sampling(tmp_path, driver) as sampling:
-        assert [device["uuid"] for device in sampling.wait("ready")["devices"]] == [B]
+        assert [device["uuid"] for device in sampling.wait("watching")["devices"]] == [B]
         sampling.stop()
 
 
@@ -121,4 +125,4 @@ def test_a_gpu_asked_for_that_is_not_there_is_one_clear_line(driver, tmp_path, a
             match=rf"no GPU '{asked}' on this machine, or more than one; there is: 0 \({A}",
         ),
     ):
-        sampling.wait("ready")
+        sampling.wait("watching")

@@ -33,7 +33,7 @@ def seen(driver, tmp_path, worker):
     def seen(*then, before=()):
         driver.write(EMPTY, *before)
         with Sampling(tmp_path, driver, interval_s=0.01, procs_interval_s=100) as sampling:
-            sampling.wait("ready")
+            sampling.wait("watching")
             sampling.mark("load", "begin", worker.pid)
             driver.write(GROWN, *then)
             sampling.until(lambda s: any(getattr(r, "used", 0) == 3 * GIB for r in s.records()))
@@ -61,7 +61,7 @@ def test_children_of_the_root_are_ours(driver, tmp_path):
     child = int(root.stdout.readline())
     driver.write(EMPTY, f"proc {A} {root.pid} 5", f"proc {A} {child} 6")
     with Sampling(tmp_path, driver) as sampling:
-        sampling.wait("ready")
+        sampling.wait("watching")
         sampling.mark("run", "end", root.pid)
         sampling.stop()
     os.kill(child, 9)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from monitor import watch
-from monitor.settings import Settings
 from tests.monitor.double import GIB, A, Sampling
 from traces.records import End, Gap, Sample
+from traces.sampling import Settings
 
 MS = 1_000_000
 PERIOD, LENGTH = 50_000_000, 5_000_000
@@ -20,7 +20,7 @@ PERIOD, LENGTH = 50_000_000, 5_000_000
 def test_every_spike_of_5_ms_is_seen_or_lies_in_a_gap(driver, tmp_path):
     driver.write(f"gpu {A} H100 {80 * GIB} {GIB} 0", f"spike {A} {GIB} {PERIOD // 1000} 5000")
     with Sampling(tmp_path, driver, interval_s=0.001) as sampling:
-        sampling.wait("ready")
+        sampling.wait("watching")
         time.sleep(2)
         sampling.stop()
     samples = sampling.of(Sample)
@@ -66,7 +66,7 @@ def test_eight_gpus_are_read_at_every_tick(driver, tmp_path):
     uuids = [f"GPU-{n}aaaaaaa-1111-2222-3333-444444444444" for n in range(8)]
     driver.write(*(f"gpu {uuid} H100 {80 * GIB} {GIB} 0" for uuid in uuids))
     with Sampling(tmp_path, driver, interval_s=0.01) as sampling:
-        sampling.wait("ready")
+        sampling.wait("watching")
         time.sleep(1.5)
         done = sampling.stop()
     of_each = {uuid: sum(s.uuid == uuid for s in sampling.of(Sample)) for uuid in uuids}
@@ -76,7 +76,7 @@ def test_eight_gpus_are_read_at_every_tick(driver, tmp_path):
 
 def test_the_cost_is_accounted_and_small(driver, tmp_path):
     with Sampling(tmp_path, driver, interval_s=0.001) as sampling:
-        sampling.wait("ready")
+        sampling.wait("watching")
         time.sleep(2)
         sampling.stop()
     end = sampling.of(End)[0]

@@ -69,7 +69,7 @@ def test_without_it_a_gpu_is_refused_in_one_line(driver, tmp_path):
         Sampling(tmp_path, driver, **without) as sampling,
         pytest.raises(AssertionError, match=words),
     ):
-        sampling.wait("ready")
+        sampling.wait("watching")
 
 
 def test_a_broken_one_is_one_line(driver, tmp_path):
@@ -79,7 +79,7 @@ def test_a_broken_one_is_one_line(driver, tmp_path):
         Sampling(tmp_path, driver, ticker=str(broken)) as sampling,
         pytest.raises(AssertionError, match=r"cannot load .*ticker\.so .*remove it"),
     ):
-        sampling.wait("ready")
+        sampling.wait("watching")
 
 
 def test_without_a_gpu_it_is_not_needed(driver, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from monitor.lane import Lane
 from tests.monitor.double import GIB, A, B, Sampling
+from traces.messages import Stop
 from traces.reader import Damage, read
 from traces.records import End, Energy, Gap, Load, Procs, Sample
 
@@ -30,7 +31,7 @@ def test_a_lost_gpu_is_null_with_the_reason_and_the_other_goes_on(driver, tmp_pa
         sampling.until(lambda s: any(sample.used is None for sample in of_device(s, A)))
         before = len(of_device(sampling, B))
         time.sleep(0.5)
-        shown = [sampling.wait("progress")["devices"] for _ in range(5)]
+        shown = [sampling.wait("readings")["devices"] for _ in range(5)]
         sampling.stop()
     assert shown[0][0]["used"] == GIB
     assert shown[-1][0]["used"] is None, "what it had is not what it has"
@@ -97,7 +98,7 @@ def test_while_the_driver_hangs_progress_says_since_when(driver, tmp_path):
             "slow nvmlDeviceGetComputeRunningProcesses_v3 60000000",
         )  # fmt: skip
         begun = time.monotonic()
-        while sampling.wait("progress")["devices"][0]["silent_s"] < 1:
+        while sampling.wait("readings")["devices"][0]["silent_s"] < 1:
             assert time.monotonic() < begun + 5
 
 
@@ -106,8 +107,8 @@ def test_a_driver_that_hangs_until_the_stop_leaves_a_gap(driver, tmp_path):
         sampling.until(lambda s: len(s.of(Sample)) > 5)
         driver.write(GPU_A, "slow nvmlDeviceGetMemoryInfo_v2 60000000")
         time.sleep(0.5)
-        sampling.order("stop")
-        done = sampling.wait("done")
+        sampling.order(Stop())
+        done = sampling.wait("sampled")["account"]
     assert isinstance(sampling.records()[-2], Gap)
     gap, end = sampling.of(Gap)[-1], sampling.of(End)[0]
     assert (gap.cause, gap.missed) == ("the readings took too long", end.missed)
@@ -133,7 +134,7 @@ def test_what_is_not_supported_is_asked_once_and_stays_null_with_its_reason(driv
 def test_memory_that_is_not_supported_leaves_the_other_readings(driver, tmp_path):
     driver.write(GPU_A, f"error nvmlDeviceGetMemoryInfo_v2 * {EVERY_CALL} 3")
     with Sampling(tmp_path, driver, slow_interval_s=0.02) as sampling:
-        assert sampling.wait("ready")["devices"][0]["memory_total"] is None
+        assert sampling.wait("watching")["devices"][0]["memory_total"] is None
         assert sampling.state()[0]["why"] == {"used": "not supported by this device"}
         sampling.until(lambda s: len(s.of(Load)) > 10)
         sampling.stop()
@@ -146,7 +147,7 @@ def test_a_device_that_does_not_answer_at_the_start_is_named_and_the_others_watc
 ):
     driver.write(GPU_A, GPU_B, "error nvmlDeviceGetHandleByIndex_v2 * 1 1 15")
     with Sampling(tmp_path, driver) as sampling:
-        ready = sampling.wait("ready")
+        ready = sampling.wait("watching")
         sampling.stop()
     assert [device["uuid"] for device in ready["devices"]] == [B]
     assert ready["reason"] == "GPU 0: the GPU is lost"
@@ -155,7 +156,7 @@ def test_a_device_that_does_not_answer_at_the_start_is_named_and_the_others_watc
 def test_a_driver_that_is_not_loaded_is_no_gpu_with_the_reason(driver, tmp_path):
     driver.write("init 9")
     with Sampling(tmp_path, driver) as sampling:
-        ready = sampling.wait("ready")
+        ready = sampling.wait("watching")
         sampling.stop()
     assert (ready["devices"], ready["reason"]) == ([], "the NVIDIA driver is not loaded")
 
@@ -187,7 +188,7 @@ def test_kill_9_loses_at_most_a_tenth_of_a_second(driver, tmp_path):
 def test_a_slow_sampler_flushes_as_often(driver, tmp_path):
     slow = {"interval_s": 10, "host_interval_s": 10, "procs_interval_s": 10, "slow_interval_s": 10}
     with Sampling(tmp_path, driver, **slow) as sampling:
-        sampling.wait("ready")
+        sampling.wait("watching")
         sampling.until(lambda s: s.of(Sample) and s.of(Load), patience=1)
 
 
@@ -233,7 +234,7 @@ def test_a_full_disk_is_one_clear_line_and_the_trace_stays_readable(driver, tmp_
     monkeypatch.setattr(subprocess, "Popen", limited)
     with Sampling(tmp_path, driver, interval_s=0.002) as sampling:
         with pytest.raises(AssertionError, match="cannot write the trace") as told:
-            sampling.wait("done")
+            sampling.wait("sampled")
         assert sampling.process.wait(5) == 1
         with pytest.raises(EOFError):  # it says so once
             sampling.ours.recv()
@@ -249,7 +250,7 @@ def test_a_full_disk_is_one_clear_line_and_the_trace_stays_readable(driver, tmp_
 def test_a_trace_that_exists_is_never_overwritten(driver, tmp_path):
     (tmp_path / "samples.jsonl").write_text("precious")
     with Sampling(tmp_path, driver) as sampling, pytest.raises(AssertionError, match="File exists"):
-        sampling.wait("ready")
+        sampling.wait("watching")
     assert (tmp_path / "samples.jsonl").read_text() == "precious"
 
 

@@ -17,6 +17,7 @@ from orchestrator.supervise import Child
 from tests.monitor.double import GIB, A
 from traces.errors import INTERRUPTED, Broken
 from traces.records import Header, Mark, Sample
+from traces.sampling import Settings
 
 GPU = f"gpu {A} H100 {80 * GIB} {GIB} 0"
 LOST = f"error nvmlDeviceGetMemoryInfo_v2 {A} 1 1000000 15"
@@ -185,5 +186,6 @@ def test_a_driver_that_does_not_answer_is_told_from_a_sampler_that_died(
 
     monkeypatch.setattr(sampler, "READY_S", 2.0)
     monkeypatch.setattr(sampler, "Child", child)
+    settings = Settings(path=str(tmp_path / "samples.jsonl"))
     with pytest.raises(Broken, match=words):
-        sampler.Sampler(tmp_path / "samples.jsonl", tmp_path / "sampler.log", 0.01)
+        sampler.Sampler(settings, tmp_path / "sampler.log")

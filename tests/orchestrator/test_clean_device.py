@@ -114,7 +114,7 @@ class Silent:
 
 def test_a_sampler_that_does_not_answer_certifies_nothing(monkeypatch):
     monkeypatch.setattr(cell, "CLEAN_WAIT_S", 0.3)
-    clean, evidence = cell.certificate(cast(Sampler, Silent()), {})
+    clean, seen = cell.evidence(cast(Sampler, Silent()), {})
     assert not clean
-    assert evidence["devices"] == []
-    assert evidence["waited_s"] >= 0.3
+    assert seen.devices == []
+    assert seen.waited_s >= 0.3

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import msgspec
+
 from measure import canonical
 from measure.build import Run, build
 from report import pages
@@ -31,7 +33,7 @@ def make(path: Path) -> Path:
         )
     ]
     (path / "workload.json").write_text(json.dumps({"requests": requests}))
-    model = {**meta()["model"], "name": MODEL}
+    model = {**msgspec.to_builtins(meta().model), "name": MODEL}
     environment = {"cpu": {"model": HOSTILE, "cores": 2}, "versions": {"vllm": "0.32.0"}}
     run = Run(path)
     result = build(path, meta(device="cuda", model=model, environment=environment), run)

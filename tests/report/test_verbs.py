@@ -121,3 +121,34 @@ def test_an_engines_fact_of_a_wrong_type_is_one_line(folder):
     done = pagedbench("report", folder)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "bytes_per_slot" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"repeat": "0"}, "repeat: Expected `int`, got `str`"),
+        ({"status": "fine"}, "status: Invalid enum value 'fine'"),
+        ({"label": None}, "label: Expected `str`, got `null`"),
+        (
+            {"certificate": {"before": {"devices": [{"uuid": "GPU-1"}], "waited_s": 0}}},
+            "certificate.before.devices[0]: Object missing required field `used`",
+        ),
+    ],
+)
+def test_a_wrong_type_in_cell_json_is_one_line_with_its_field(folder, change, says):
+    path = folder / "cells" / "vllm.r0" / "cell.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
+    done = pagedbench("report", folder)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"{path}: {says}" in done.stderr
+
+
+def test_a_cell_json_of_another_version_is_read(folder):
+    path = folder / "cells" / "vllm.r0" / "cell.json"
+    about = json.loads(path.read_bytes()) | {"of_tomorrow": [1, {"x": None}]}
+    del about["suspect"], about["pid"]
+    path.write_text(json.dumps(about))
+    assert pagedbench("report", folder).returncode == 0
+    cells = json.loads((folder / "result.json").read_bytes())["cells"]
+    assert next(cell for cell in cells if cell["label"] == "vllm")["status"] == "ok"

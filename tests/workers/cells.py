@@ -111,18 +111,14 @@ def run(
     Path(folder, "workload.json").write_bytes(msgspec.json.encode(workload))
     options = {"block_size": BLOCK} if backend in PAGED else {}
     options |= job.pop("options", {})
-    config = {
-        "module": module or "tests.workers.spy",
-        **msgspec.to_builtins(
-            Job(
-                cell=backend, backend=backend, options=options, model=str(model),
-                random_weights=False, dtype="float32", device="cpu",
-                workload=str(folder / "workload.json"), folder=str(folder),
-                max_length=max_length, seed=0, **job,
-            )
-        ),
-    }  # fmt: skip
-    Path(folder, "config.json").write_text(json.dumps(config))
+    whole = Job(
+        module=module or "tests.workers.spy",
+        cell=backend, backend=backend, options=options, model=str(model),
+        random_weights=False, dtype="float32", device="cpu",
+        workload=str(folder / "workload.json"), folder=str(folder),
+        max_length=max_length, seed=0, **job,
+    )  # fmt: skip
+    Path(folder, "config.json").write_bytes(msgspec.json.encode(whole))
     code, log = python("tests.workers.process", folder / "config.json")
     return _read(folder, code, log, list(prompts))
 

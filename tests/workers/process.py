@@ -3,14 +3,17 @@
 As `traces.control.enter`, with a channel that writes what the worker says to messages.jsonl.
 """
 
-import json
 import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
+
+import msgspec
 
 from traces import control
+from traces.job import Job
+from traces.messages import Go, Message
 from workers import loop
 
 
@@ -20,22 +23,22 @@ class Channel:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def send(self, kind: str, **fields: Any) -> None:
-        with self._path.open("a") as stream:
-            stream.write(json.dumps({"kind": kind, **fields}) + "\n")
+    def send(self, message: Message) -> None:
+        with self._path.open("ab") as stream:
+            stream.write(msgspec.json.encode(message) + b"\n")
 
-    def receive(self, timeout: float | None = 0.0) -> control.Message | None:
-        return {"kind": "go"}
+    def receive(self, timeout: float | None = 0.0) -> Message | None:
+        return Go()
 
 
 def main(path: str) -> int:
-    config = json.loads(Path(path).read_text())
-    channel = Channel(Path(config["folder"], "messages.jsonl"))
+    job = msgspec.json.decode(Path(path).read_bytes(), type=Job)
+    channel = Channel(Path(job.folder, "messages.jsonl"))
     try:
-        loop.main(config, cast(control.Channel, channel))
+        loop.main(job, cast(control.Channel, channel))
     except Exception as error:
         traceback.print_exc()
-        channel.send("failed", **control.describe(error))
+        channel.send(control.describe(error))
         return 1
     return 0
 

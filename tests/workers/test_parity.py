@@ -15,6 +15,10 @@ from orchestrator import models
 from tests.workers.cells import BACKENDS
 from traces.errors import Problem
 from traces.job import Job, Prompt, Workload
+from traces.messages import Message
+from traces.parity import Judged, Judging
+from traces.preparing import Preparation, Prepared
+from traces.workload import Prompts
 from workers import parity, prepare
 
 pytestmark = pytest.mark.slow
@@ -33,10 +37,10 @@ class Said:
     """A channel that keeps the last message of each kind."""
 
     def __init__(self) -> None:
-        self.kinds: dict[str, dict[str, Any]] = {}
+        self.kinds: dict[type[Message], Any] = {}
 
-    def send(self, kind: str, **fields: Any) -> None:
-        self.kinds[kind] = fields
+    def send(self, message: Message) -> None:
+        self.kinds[type(message)] = message
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,16 +63,14 @@ def bundled(tmp_path_factory) -> tuple[Path, list[Prompt]]:
         pytest.skip(str(problem))
     out, said = tmp_path_factory.mktemp("prepared") / "workload.json", Said()
     prepare.main(
-        {
-            "source": source.kind, "name": source.name, "path": source.path,
-            "cache": str(models.cache()), "seed": 0, "max_length": 2048, "out": str(out),
-            "workload": "test",
-            "spec": {"kind": "prompts", "prompts": TEXTS, "output_tokens": OUTPUT},
-        },
+        Preparation(
+            source=source, cache=str(models.cache()), name="test", seed=0, max_length=2048,
+            spec=Prompts(prompts=TEXTS, output_tokens=OUTPUT), out=str(out),
+        ),
         said,  # type: ignore[arg-type]
     )  # fmt: skip
     workload = msgspec.json.decode(out.read_bytes(), type=Workload)
-    return Path(said.kinds["done"]["folder"]), workload.requests
+    return Path(said.kinds[Prepared].folder), workload.requests
 
 
 class Taken:
@@ -93,8 +95,9 @@ def padded(bundled) -> Any:
     from workers.hf_batched import Worker
 
     job = Job(
-        cell="padded", backend="hf-batched", options={}, model=str(bundled[0]), dtype="bfloat16",
-        random_weights=False, device="cpu", workload="", folder="", max_length=2048, seed=0,
+        module="", cell="padded", backend="hf-batched", options={}, model=str(bundled[0]),
+        dtype="bfloat16", random_weights=False, device="cpu", workload="", folder="",
+        max_length=2048, seed=0,
     )  # fmt: skip
     worker = Worker(job, Taken())  # type: ignore[arg-type]
     worker.import_engine()
@@ -163,9 +166,9 @@ def outputs(padded, bundled, monkeypatch):
 
 def test_the_right_output_passes(judge, outputs):
     verdict = judge.verdict(outputs(), "")
-    assert verdict["verdict"] == "pass"
-    assert verdict["max_regret"] < 0.2
-    assert f"{len(TEXTS) * OUTPUT} tokens of {len(TEXTS)} requests" in verdict["note"]
+    assert verdict.verdict == "pass"
+    assert verdict.max_regret < 0.2
+    assert f"{len(TEXTS) * OUTPUT} tokens of {len(TEXTS)} requests" in verdict.note
 
 
 @pytest.mark.parametrize(
@@ -182,25 +185,25 @@ def test_regret_is_judged_by_how_many_tokens_there_are(monkeypatch, regrets, ver
     judge = parity.Judge(None, {}, "bfloat16", {})
     monkeypatch.setattr(judge, "regret", lambda name, ids: (regrets, regrets))
     found = judge.verdict({"0000": [1]}, "")
-    assert found["verdict"] == verdict
+    assert found.verdict == verdict
     assert (
         f"{sum(r > 0.3 for r in regrets)} above 0.3 where {len(regrets) // 500} may be"
-        in found["note"]
+        in found.note
     )
 
 
 @pytest.mark.parametrize("bug", [no_mask, right_padding])
 def test_a_bug_in_the_inputs_fails(judge, outputs, bug):
     verdict = judge.verdict(outputs(inputs=bug), "")
-    assert verdict["verdict"] == "fail"
-    assert verdict["max_regret"] > 1
+    assert verdict.verdict == "fail"
+    assert verdict.max_regret > 1
 
 
 @pytest.mark.parametrize("bug", [shifted_keys, lost_value])
 def test_a_bug_in_the_cache_fails(judge, outputs, bug):
     verdict = judge.verdict(outputs(cached=bug), "")
-    assert verdict["verdict"] == "fail"
-    assert verdict["max_regret"] > 1
+    assert verdict.verdict == "fail"
+    assert verdict.max_regret > 1
 
 
 def test_the_first_divergence_is_shown_with_both_tokens(bundled, judge, outputs):
@@ -210,9 +213,9 @@ def test_the_first_divergence_is_shown_with_both_tokens(bundled, judge, outputs)
     name = bundled[1][1].id
     wrong[name][5] = (right[name][5] + 1000) % 49152
     verdict = judge.verdict(wrong, "hf-sequential")
-    assert verdict["verdict"] == "fail"
-    assert (verdict["identical"], verdict["compared"]) == (len(TEXTS) - 1, len(TEXTS))
-    first = verdict["first_divergence"]
+    assert verdict.verdict == "fail"
+    assert (verdict.identical, verdict.compared) == (len(TEXTS) - 1, len(TEXTS))
+    first = verdict.first_divergence
     assert (first["request"], first["position"]) == (name, 5)
     assert (first["token"], first["reference_token"]) == (wrong[name][5], right[name][5])
     assert first["logprob"] < first["reference_logprob"]
@@ -223,14 +226,14 @@ def test_all_backends_are_judged_identical_in_float32(ran, model):
     said = Said()
     workload = ran("vllm").folder / "workload.json"
     parity.main(
-        {
-            "model": str(model), "device": "cpu", "dtype": "float32", "workload": str(workload),
-            "reference": "hf-sequential", "trust_remote_code": False, "cells": cells,
-        },
+        Judging(
+            model=str(model), device="cpu", dtype="float32", workload=str(workload),
+            reference="hf-sequential", trust_remote_code=False, cells=cells,
+        ),
         said,  # type: ignore[arg-type]
     )  # fmt: skip
-    for backend, verdict in said.kinds["done"]["parity"].items():
-        assert verdict["verdict"] == "pass", backend
-        assert verdict["identical"] == verdict["compared"] == len(ran(backend).prompts)
-        assert verdict["first_divergence"] is None
-        assert verdict["max_regret"] <= parity.EXACT_REGRET
+    for backend, verdict in said.kinds[Judged].parity.items():
+        assert verdict.verdict == "pass", backend
+        assert verdict.identical == verdict.compared == len(ran(backend).prompts)
+        assert verdict.first_divergence is None
+        assert verdict.max_regret <= parity.EXACT_REGRET

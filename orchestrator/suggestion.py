@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean X?", or the list of what there is."""
     names = list(known)
     close = get_close_matches(name, names, n=1, cutoff=0.5)
