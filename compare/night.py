@@ -20,7 +20,6 @@ from measure.result import Cell, Result
 NIGHTS = 20
 LEARNED_AT = 5
 CONFIDENCE = 0.99
-WENT_WRONG = ("oom", "failed", "crashed", "timeout")
 
 Verdict = Literal["normal", "regressed", "improved", "learning", "not confirmed"]
 
@@ -94,14 +93,14 @@ def judge(tonight: Result, before: Sequence[Before], nights: int = NIGHTS) -> Ni
 
 def confirm(night: Night, second: Result) -> None:
     """Keep of tonight's suspects those that the second run shows too."""
-    grouped = {name(which): repeats for which, repeats in cells.grouped(second.cells).items()}
+    grouped = {cells.name(which): repeats for which, repeats in cells.grouped(second.cells).items()}
     for finding in night.found("regressed", "improved"):
         repeats = grouped.get(finding.cell, [])
         if finding.metric == "outcome":
             again = _failed(repeats) or None
         else:
             values = metrics.values(metrics.get(finding.metric), repeats)
-            again = stats.summarize(values).mean if values else None
+            again = stats.mean(values) if values else None
         finding.again = again
         if not _same_side(finding, again):
             finding.verdict = "not confirmed"
@@ -119,19 +118,13 @@ def overall(findings: Sequence[Finding], complete: bool) -> Verdict | Literal["i
     return next((verdict for verdict in order if verdict in verdicts), "learning")
 
 
-def name(which: Key) -> str:
-    """A cell's name in a judgement."""
-    label, _, options = which
-    return label if options == "{}" else f"{label} {options}"
-
-
 def _value(
     metric: Metric, which: Key, grouped: Mapping[Key, list[Cell]], bad: frozenset[tuple[str, str]]
 ) -> float | None:
-    if (name(which), metric.name) in bad:
+    if (cells.name(which), metric.name) in bad:
         return None
     values = metrics.values(metric, grouped.get(which, []))
-    return stats.summarize(values).mean if values else None
+    return stats.mean(values) if values else None
 
 
 def _finding(
@@ -141,9 +134,9 @@ def _finding(
     values = metrics.values(metric, repeats)
     if not values or not metric.gates or not metric.supported(requests):
         return None
-    value = stats.summarize(values).mean
+    value = stats.mean(values)
     finding = Finding(
-        cell=name(which), metric=metric.name, title=metric.title, unit=metric.unit,
+        cell=cells.name(which), metric=metric.name, title=metric.title, unit=metric.unit,
         verdict="learning", value=value, nights=len(past),
     )  # fmt: skip
     if len(past) >= LEARNED_AT and min(*past, value) > 0:
@@ -180,7 +173,7 @@ def _outcome(which: Key, repeats: list[Cell]) -> list[Finding]:
         return []
     return [
         Finding(
-            cell=name(which),
+            cell=cells.name(which),
             metric="outcome",
             title="repeats that failed",
             unit="share",
@@ -192,7 +185,7 @@ def _outcome(which: Key, repeats: list[Cell]) -> list[Finding]:
 
 
 def _failed(repeats: Sequence[Cell]) -> float:
-    return sum(cell.status in WENT_WRONG for cell in repeats) / max(len(repeats), 1)
+    return sum(map(cells.went_wrong, repeats)) / max(len(repeats), 1)
 
 
 def _moved(before: Result, tonight: Result) -> list[str]:

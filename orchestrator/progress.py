@@ -13,6 +13,7 @@ from rich.table import Table
 
 from orchestrator.estimate import words
 from orchestrator.stopping import undisturbed
+from traces.units import size
 
 LOOK_S = 1.0
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -88,7 +89,7 @@ class Progress:
         outcome = fields["outcome"]
         self.ended += 1
         why = f" ({outcome.reason})" if outcome.reason else ""
-        peak = f", at most {_size(max(self.memory))}" if self.memory else ""
+        peak = f", at most {size(max(self.memory))}" if self.memory else ""
         self.say(f"{fields['name']}: {outcome.status}{why}, {outcome.seconds:.0f} s{peak}")
         self.cell = ""
 
@@ -131,8 +132,8 @@ class Progress:
             bar = "█" * full + "░" * (20 - full)
             what = "device" if self.sampler.devices else "process"
             table.add_row(
-                f"{what} memory", f"{bar} {_size(now)} of {_size(self.total)}",
-                f"at most {_size(peak)}  {_spark(self.memory[-40:])}",
+                f"{what} memory", f"{bar} {size(now)} of {size(self.total)}",
+                f"at most {size(peak)}  {_spark(self.memory[-40:])}",
             )  # fmt: skip
         return table
 
@@ -140,7 +141,3 @@ class Progress:
 def _spark(values: list[float]) -> str:
     top = max(values) or 1
     return "".join(SPARKS[min(7, int(8 * value / top))] for value in values)
-
-
-def _size(amount: float) -> str:
-    return f"{amount / 2**30:.2f} GiB"

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from compare.metrics import show
 from compare.night import Finding, Night
 from report.diff.markdown import escape
 from report.diff.words import plain
+from traces.units import show
 
 SAID = {
     "regressed": "REGRESSED",

@@ -15,9 +15,9 @@ from measure.columns import Series
 from measure.load import read_json
 from measure.sampled import DeviceTrace, Sampled, sampled
 from report import watched_svg
-from report.words import seconds, size
 from traces.reader import Damage, read
 from traces.records import End
+from traces.units import seconds, size
 
 NS = 1e9
 ABOUT, TRACE = "watch.json", "samples.jsonl"

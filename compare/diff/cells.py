@@ -12,11 +12,24 @@ from measure.result import Cell
 
 Key = tuple[str, str, str]
 
+_WRONG = ("oom", "failed", "crashed", "timeout")
+
 
 def key(cell: Cell) -> Key:
     """What a cell is."""
     options = msgspec.json.encode(cell.options, order="sorted").decode()
     return cell.label, cell.backend, options
+
+
+def name(which: Key) -> str:
+    """A cell's name where only a line tells cells apart: its label, and its options if any."""
+    label, _, options = which
+    return label if options == "{}" else f"{label} {options}"
+
+
+def went_wrong(cell: Cell) -> bool:
+    """Say whether the backend is to blame that there is no result; an interruption is nobody's."""
+    return cell.status in _WRONG
 
 
 def grouped(cells: Iterable[Cell]) -> dict[Key, list[Cell]]:

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from compare import metrics, noise, stats
+from compare.diff.cells import went_wrong
 from compare.diff.outcome import CellDiff, Row
 from compare.metrics import Metric
 from compare.stats import Change, Summary, Verdict, Weight
 from measure.result import Cell
-
-WENT_WRONG = ("oom", "failed", "crashed", "timeout")
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -137,24 +136,24 @@ def _failed_checks(cell: Cell) -> set[str]:
 
 def _outcome(base: list[Cell], head: list[Cell]) -> Row | None:
     """Repeats that did not end well; None where all did. Interruptions are nobody's fault."""
-    return _shares(
+    return _mishap(
         "outcome", "repeats that failed",
-        [c.status in WENT_WRONG for c in base], [c.status in WENT_WRONG for c in head],
+        [went_wrong(c) for c in base], [went_wrong(c) for c in head],
         ", ".join(f"{n} x {status}" for status, n in _reasons(head)),
     )  # fmt: skip
 
 
 def _reasons(cells: list[Cell]) -> list[tuple[str, int]]:
-    return Counter(str(c.status) for c in cells if c.status in WENT_WRONG).most_common()
+    return Counter(str(c.status) for c in cells if went_wrong(c)).most_common()
 
 
 def _parity(base: list[Cell], head: list[Cell]) -> Row | None:
     """Repeats whose tokens were not the reference's."""
     one, two = ([c.parity.verdict == "fail" for c in s if c.parity] for s in (base, head))
-    return _shares("parity", "repeats that failed parity", one, two, "")
+    return _mishap("parity", "repeats that failed parity", one, two, "")
 
 
-def _shares(
+def _mishap(
     name: str, title: str, base: Sequence[bool], head: Sequence[bool], why: str
 ) -> Row | None:
     """A row for something that must not happen. New is a regression, gone an improvement."""
@@ -163,8 +162,11 @@ def _shares(
     verdict: Verdict = "unchanged"
     if any(base) != any(head):
         verdict = "regressed" if any(head) else "improved"
-    sides = (Summary(n=len(side), mean=sum(side) / len(side)) for side in (base, head))
     change = Change(
-        base=next(sides), head=next(sides), verdict=verdict, weight="gates", exact=True, tau=0.0
+        base=_share(base), head=_share(head), verdict=verdict, weight="gates", exact=True, tau=0.0
     )
     return Row(metric=name, title=title, unit="share", change=change, weight="gates", why=why)
+
+
+def _share(happened: Sequence[bool]) -> Summary:
+    return Summary(n=len(happened), mean=sum(happened) / len(happened))

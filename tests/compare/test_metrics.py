@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks.synthetic import Shop
 from compare import metrics
+from traces import units
 from traces.errors import Problem
 
 
@@ -39,10 +40,10 @@ def test_repeats_that_failed_have_no_values():
 @pytest.mark.parametrize(
     ("value", "unit", "shown"),
     [
-        (3 << 30, "B", "3 GiB"), (1023, "B", "1,023 B"), (23_040, "B", "22.5 KiB"),
+        (3 << 30, "B", "3.00 GiB"), (999, "B", "999 B"), (23_040, "B", "22.5 KiB"),
         (0.0042, "s", "4.2 ms"), (12.3456, "s", "12.35 s"), (0.99173, "share", "99.17 %"),
         (512, "slots", "512 slots"), (249.43, "tok/s", "249.4 tok/s"), (0, "times", "0 times"),
     ],
 )  # fmt: skip
 def test_values_read_well(value, unit, shown):
-    assert metrics.show(value, unit) == shown
+    assert units.show(value, unit) == shown
