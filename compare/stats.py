@@ -11,7 +11,7 @@ Everything here works on lists of floats; nothing knows what a result is.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import ceil, exp, fsum, inf, log, sqrt
+from math import exp, fsum, inf, log, sqrt
 from typing import Literal
 
 from msgspec import Struct
@@ -223,12 +223,9 @@ def _needed(least: int, shift: float, noise: float, tau: float, confidence: floa
     None when even MOST_REPEATS would not.
     """
     distance = abs(abs(shift) - log(1 + tau))
-    n = max(GATES_AT, least)
-    while n <= MOST_REPEATS:
-        half = student_quantile((1 + confidence) / 2, 2 * n - 2) * sqrt(noise / n)
-        if half < distance:
+    for n in range(max(GATES_AT, least), MOST_REPEATS + 1):
+        if student_quantile((1 + confidence) / 2, 2 * n - 2) * sqrt(noise / n) < distance:
             return n
-        n = max(n + 1, min(ceil(noise * (4 / distance**2 if distance else inf)), n + n // 2))
     return None
 
 
