@@ -21,7 +21,7 @@ NIGHTS = 20
 LEARNED_AT = 5
 CONFIDENCE = 0.99
 
-Verdict = Literal["normal", "regressed", "improved", "learning", "not confirmed"]
+NightVerdict = Literal["normal", "regressed", "improved", "learning", "not confirmed"]
 
 
 class Finding(Struct, kw_only=True):
@@ -31,7 +31,7 @@ class Finding(Struct, kw_only=True):
     metric: str
     title: str
     unit: str
-    verdict: Verdict
+    verdict: NightVerdict
     value: float
     nights: int
     expected: float | None = None
@@ -49,7 +49,7 @@ class Night(Struct, kw_only=True):
     begun: str
     commit: str | None
     suite: str
-    verdict: Verdict | Literal["invalid"]
+    verdict: NightVerdict | Literal["invalid"]
     findings: list[Finding]
     environment: list[str]
     """What changed since the night before."""
@@ -107,14 +107,14 @@ def confirm(night: Night, second: Result) -> None:
     night.verdict = overall(night.findings, night.verdict != "invalid")
 
 
-def overall(findings: Sequence[Finding], complete: bool) -> Verdict | Literal["invalid"]:
+def overall(findings: Sequence[Finding], complete: bool) -> NightVerdict | Literal["invalid"]:
     """The verdict on the night: the worst that was found."""
     verdicts = {finding.verdict for finding in findings}
     if "regressed" in verdicts:
         return "regressed"
     if not complete or not findings:
         return "invalid"
-    order: tuple[Verdict, ...] = ("improved", "not confirmed", "normal")
+    order: tuple[NightVerdict, ...] = ("improved", "not confirmed", "normal")
     return next((verdict for verdict in order if verdict in verdicts), "learning")
 
 

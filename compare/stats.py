@@ -235,18 +235,3 @@ def prediction(values: Sequence[float], confidence: float) -> tuple[float, float
     n = len(logs)
     half = student_quantile((1 + confidence) / 2, n - 1) * sqrt(variance(logs) * (1 + 1 / n))
     return power(fmean(logs) - half), power(fmean(logs) + half)
-
-
-def drift(values: Sequence[float], confidence: float = 0.99) -> float | None:
-    """The change from the first repeat to the last along a straight line, if one is there."""
-    n = len(values)
-    if n < GATES_AT or min(values) <= 0:
-        return None
-    logs = [log(value) for value in values]
-    middle, level = (n - 1) / 2, fmean(logs)
-    across = sum((i - middle) ** 2 for i in range(n))
-    slope = sum((i - middle) * (y - level) for i, y in enumerate(logs)) / across
-    rest = sum((y - level - slope * (i - middle)) ** 2 for i, y in enumerate(logs))
-    error = sqrt(rest / (n - 2) / across)
-    sure = student_quantile((1 + confidence) / 2, n - 2) * error
-    return power(slope * (n - 1)) - 1 if abs(slope) > sure else None

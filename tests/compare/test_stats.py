@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compare import stats
+from compare import noise, stats
 
 AROUND = [99.0, 100.0, 101.0, 100.5, 99.5]
 
@@ -163,9 +163,9 @@ def test_drift_is_found_and_not_invented():
     rng = random.Random(4)
     steady = [exp(rng.gauss(0, 0.01)) for _ in range(8)]
     heating = [value * 1.01**i for i, value in enumerate(steady)]
-    assert stats.drift(steady) is None
-    assert stats.drift(heating) == pytest.approx(0.07, abs=0.03)
-    assert stats.drift(heating[:4]) is None
+    assert noise.drift(steady) is None
+    assert noise.drift(heating) == pytest.approx(0.07, abs=0.03)
+    assert noise.drift(heating[:4]) is None
 
 
 ANY = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=7)
