@@ -8,7 +8,7 @@ data with a sentence; the renderers only place them.
 from msgspec import Struct
 
 from compare import metrics, stats
-from compare.metrics import BASELINE
+from compare.metrics import BASELINE, Metric
 from measure.result import Cell, Result
 from traces import units
 
@@ -108,8 +108,8 @@ def _reserving(groups: dict[str, list[Cell]], others: list[str]) -> str | None:
 
 def _fact(groups: dict[str, list[Cell]], label: str, against: str | None, name: str) -> Fact | None:
     metric = metrics.get(name)
-    head = metrics.values(metric, groups[label])
-    base = metrics.values(metric, groups[against]) if against else []
+    head = _repeats(metric, groups[label])
+    base = _repeats(metric, groups[against]) if against else []
     if not head:
         return None
     value = stats.mean(head)
@@ -139,6 +139,12 @@ def _fact(groups: dict[str, list[Cell]], label: str, against: str | None, name: 
         high=change.high,
         repeats=min(len(head), len(base)),
     )
+
+
+def _repeats(metric: Metric, cells: list[Cell]) -> list[float]:
+    """The metric of each repeat; of a count the most, which is never averaged."""
+    values = metrics.values(metric, cells)
+    return [max(values)] * len(values) if metric.exact and values else values
 
 
 def _with_ratio(said: str, change: stats.Change) -> str:

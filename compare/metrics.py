@@ -68,9 +68,13 @@ class Metric:
         return units.write(value, self.unit)
 
 
-def _shown(name: str, unit: str, read: Read, title: str, over: str = "") -> Metric:
+def _shown(
+    name: str, unit: str, read: Read, title: str, *, exact: bool = False, over: str = ""
+) -> Metric:
     """A row of the table, and nothing else."""
-    return Metric(name, unit, "neither", read, title, gates=False, listed=False, over=over)
+    return Metric(
+        name, unit, "neither", read, title, exact=exact, gates=False, listed=False, over=over
+    )
 
 
 def _speed() -> Iterable[Metric]:
@@ -100,8 +104,10 @@ def _speed() -> Iterable[Metric]:
     yield _shown("request_mean", "s", of.request_mean, "mean time of a request")
     yield _shown("speed_up", "ratio", timing("output_tokens_per_s"), f"speed-up over {BASELINE}",
                  over=BASELINE)  # fmt: skip
-    yield _shown("requests_run", "requests", lambda cell: cell.requests_run, "requests")
-    yield _shown("output_tokens", "tokens", lambda cell: cell.output_tokens, "output tokens")
+    yield _shown("requests_run", "requests", lambda cell: cell.requests_run, "requests",
+                 exact=True)  # fmt: skip
+    yield _shown("output_tokens", "tokens", lambda cell: cell.output_tokens, "output tokens",
+                 exact=True)  # fmt: skip
 
 
 def _kv() -> Iterable[Metric]:

@@ -6,7 +6,7 @@ from compare import summary
 from compare.metrics import Metric
 from compare.summary import Column
 from measure.result import Result
-from report.rows import SHOWN
+from report.rows import SHOWN, written
 from traces import units
 
 
@@ -48,7 +48,7 @@ def changes(base: Result, head: Result) -> Changes:
 def _change(before: Column, after: Column, metric: Metric) -> ChangeView:
     """Both values, or one where they are written alike, and the change of the exact numbers."""
     base, head = before.values[metric.name], after.values[metric.name]
-    old, new = metric.write(base), metric.write(head)
+    old, new = written(before, metric), written(after, metric)
     said = old if old == new else f"{old} \u2192 {new}"
     if not base or head is None or head == base:
         return ChangeView(said=said)

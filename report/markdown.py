@@ -97,7 +97,7 @@ def _checks(found: list[Column]) -> str:
         [text(column.label), text(check.name), check.verdict,
          words.side(check, check.ours), words.side(check, check.theirs), text(check.note)]
         for column in found
-        for check in column.first.validity
+        for check in column.checks
     ]  # fmt: skip
     head = ["backend", "check", "verdict", "ours", "theirs", "note"]
     return "## Checks\n\n" + _grid(head, rows) if rows else ""

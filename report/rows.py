@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from compare.metrics import EVERY, Metric
 from compare.summary import Column
-from traces.units import DASH
+from traces.units import DASH, count
 
 GROUPS = (
     ("after_import", "after_load", "run_peak", "after"),
@@ -35,9 +35,17 @@ def rows(found: list[Column]) -> list[TableRow]:
     for group in GROUPS:
         first = True
         for metric in map(EVERY.__getitem__, group):
-            cells = [metric.write(column.values[metric.name]) for column in found]
+            cells = [written(column, metric) for column in found]
             if any(cell != DASH for cell in cells):
                 title = metric.heading or metric.title
                 made.append(TableRow(name=metric.name, title=title, cells=cells, first=first))
                 first = False
     return made
+
+
+def written(column: Column, metric: Metric) -> str:
+    """One backend's value of a metric; a count that differs between repeats as a range."""
+    low, high = column.ranges.get(metric.name, (0, 0))
+    if low != high:
+        return f"{count(low)}-{count(high)}"
+    return metric.write(column.values[metric.name])

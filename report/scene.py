@@ -108,7 +108,7 @@ def _cell(
         layout=column.layout,
         kind=words.KIND.get(column.layout or ""),
         timing=cell.timing,
-        throughput=_throughput(shown, cell.label),
+        throughput=_throughput(column),
         kv=cell.kv,
         ledger=cell.ledger,
         rows=[
@@ -122,9 +122,8 @@ def _cell(
     )  # fmt: skip
 
 
-def _throughput(shown: Exhibit, label: str) -> Throughput | None:
-    repeats = [cell for cell in shown.result.cells if cell.label == label]
-    speeds = metrics.values(metrics.get("output_tokens_per_s"), repeats)
+def _throughput(column: summary.Column) -> Throughput | None:
+    speeds = metrics.values(metrics.get("output_tokens_per_s"), column.cells)
     if not speeds:
         return None
     return Throughput(**msgspec.structs.asdict(stats.summarize(speeds)), values=speeds)

@@ -87,7 +87,7 @@ def result_view(result: Result, name: str) -> ResultView:
             BigFact(big=_big(fact), text=fact.text, caveat=CAVEATS.get(fact.name, ""))
             for fact in headline.headline(result)
         ],
-        used=[(column.label, words.used(column, kind, _speed(result, column))) for column in found],
+        used=[(column.label, words.used(column, kind, _speed(column))) for column in found],
         external=words.external(found),
         sentences=[*words.sentences(result, found), *filter(None, [words.once(found)])],
         memory=MEMORY[kind],
@@ -100,10 +100,9 @@ def result_view(result: Result, name: str) -> ResultView:
     )
 
 
-def _speed(result: Result, column: Column) -> stats.Summary | None:
+def _speed(column: Column) -> stats.Summary | None:
     """The throughput over the repeats, with its interval where there are several."""
-    cells = [cell for cell in result.cells if cell.label == column.label]
-    values = metrics.values(metrics.get("output_tokens_per_s"), cells)
+    values = metrics.values(metrics.get("output_tokens_per_s"), column.cells)
     return stats.summarize(values) if values else None
 
 
@@ -131,7 +130,7 @@ def _checks(found: list[Column]) -> list[tuple[str, list[CheckView | None]]]:
     """A row for each check, a cell for each backend; parity is one of them."""
     made: dict[str, list[CheckView | None]] = {}
     for place, column in enumerate(found):
-        for check in column.first.validity:
+        for check in column.checks:
             row = made.setdefault(check.name, [None] * len(found))
             row[place] = CheckView(verdict=check.verdict, said=_both(check), note=check.note)
         if column.parity:

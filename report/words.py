@@ -4,9 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from compare.metrics import EVERY
 from compare.stats import Summary
 from compare.summary import Column
 from measure.result import Check, Parity, Result
+from report.rows import written
 from traces.units import DASH, count, rate, share, size
 
 LONGEST = 400
@@ -102,7 +104,9 @@ def notes(column: Column) -> list[str]:
         said.append(f"{label}: {diverged}")
     if column.parity and column.parity.verdict == "fail":
         said.append(f"{label}: not the model's tokens: {column.parity.note}")
-    for check in column.failed_checks:
+    if column.left_out:
+        said.append(f"{label}: left out of its numbers: {column.left_out} of {column.ok} repeats")
+    for check in (check for check in column.checks if check.verdict == "fail"):
         both = f"{number(check.ours)} against {number(check.theirs)}"
         said.append(f"{label}: check failed: {check.name}: {both}")
     return said + [f"{label}: doubtful: {doubt}" for doubt in column.suspect]
@@ -121,7 +125,7 @@ def used(column: Column, kind: str, speed: Summary | None) -> str:
         said += f", {share(full)} of it with live tokens" if full is not None else ""
     if speed is not None:
         said += f". It generated {rate(speed.mean)}{_interval(speed)}"
-        if most := values.get("peak_running"):
+        if most := column.ranges.get("peak_running", (0, 0))[1]:
             said += f", up to {count(most)} requests at once" if most > 1 else ", one by one"
     return said + "."
 
@@ -168,10 +172,12 @@ def sentences(result: Result, columns: list[Column]) -> list[str]:
 
 def _fewer(result: Result, columns: list[Column]) -> list[str]:
     """Who did how much of the work, where not all did all of it."""
-    ran = {column.label: column.first.requests_run for column in columns if column.ok}
-    if all(number in (None, result.workload.requests) for number in ran.values()):
+    ran = {
+        c.label: c.ranges["requests_run"] for c in columns if c.ok and "requests_run" in c.ranges
+    }
+    if all(low == result.workload.requests for low, _ in ran.values()):
         return []
-    each = ", ".join(f"{label} {count(number)}" for label, number in ran.items())
+    each = ", ".join(f"{c.label} {written(c, EVERY['requests_run'])}" for c in columns if c.ok)
     return [
         f"Not everybody ran all of them: in the time budget fitted {each}, always the first ones. "
         "Rates and shares can be compared, but they are of unequal loads; totals cannot."

@@ -98,8 +98,9 @@ def test_unequal_amounts_of_work_are_said(result):
     all_of_it = msgspec.structs.replace(result.workload, requests=ran)
     result = msgspec.structs.replace(result, workload=all_of_it)
     assert not any("Not everybody" in said for said in words.sentences(result, found))
-    less = [msgspec.structs.replace(found[0].first, requests_run=1), *(c.first for c in found[1:])]
-    cut = [msgspec.structs.replace(c, first=f) for c, f in zip(found, less, strict=True)]
+    less = {**found[0].ranges, "requests_run": (1.0, 1.0)}
+    values = {**found[0].values, "requests_run": 1.0}
+    cut = [msgspec.structs.replace(found[0], ranges=less, values=values), *found[1:]]
     (said,) = (said for said in words.sentences(result, cut) if "Not everybody" in said)
     assert f"{found[0].label} 1, " in said
 
@@ -113,6 +114,46 @@ def test_external_waste_is_told_of_those_whose_allocator_was_watched(result):
     ]
     assert words.external(found) == "grown 43.4%"
     assert words.external(found[1:]) == ""
+
+
+def test_a_second_repeat_that_fails_shows_and_counts_for_nothing(result):
+    """vllm twice: as it was, and at ten times the speed with tokens of its own and a check failed.
+
+    Its throughput and speed-up stay those of the first alone.
+    """
+    vllm = next(cell for cell in result.cells if cell.label == "vllm")
+    bad = Parity(verdict="fail", method="exact", reference="hf-sequential", identical=1, compared=4,
+                 note="3 of 4 differ")  # fmt: skip
+    check = Check(name="output tokens", verdict="fail", ours=640.0, theirs=642.0)
+    fast = msgspec.structs.replace(
+        vllm.timing, output_tokens_per_s=vllm.timing.output_tokens_per_s * 10
+    )
+    second = msgspec.structs.replace(vllm, repeat=1, parity=bad, validity=[check], timing=fast)
+    good = msgspec.structs.replace(bad, verdict="pass", identical=4, note="")
+    cells = [*result.cells[:-1], msgspec.structs.replace(vllm, parity=good), second]
+    both = msgspec.structs.replace(result, cells=cells)
+    one, two = summary.columns(result)[-1], summary.columns(both)[-1]
+    assert two.values == one.values
+    assert (two.parity, two.left_out) == (bad, 1)
+    said = words.notes(two)
+    assert "vllm: not the model's tokens: 3 of 4 differ" in said
+    assert "vllm: left out of its numbers: 1 of 2 repeats" in said
+    assert "vllm: check failed: output tokens: 640 against 642" in said
+    assert row(printed(both), "same tokens")[-1] == "fail"
+    shown = dict(view.result_view(both, "").checks)
+    assert [seen and seen.verdict for seen in shown["output tokens"]][-1] == "fail"
+
+
+def test_counts_that_differ_between_repeats_are_a_range(result):
+    """Four requests in one repeat and three in the other are 3-4, not 3.46 or 3.5."""
+    vllm = result.cells[-1]
+    repeats = [msgspec.structs.replace(vllm, repeat=n, requests_run=4 - n) for n in range(2)]
+    both = msgspec.structs.replace(result, cells=[*result.cells[:-1], *repeats])
+    title = next(line for line in printed(both).splitlines() if line.startswith("  requests   "))
+    assert title.split()[-1] == "3-4"
+    assert "vllm 3-4" in " ".join(words.sentences(both, summary.columns(both)))
+    changed = {found.title: found.cells for found in changes(result, both).rows}
+    assert changed["requests"][-1].change == ""
 
 
 def test_one_repeat_has_no_interval_and_says_so(result):
