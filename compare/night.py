@@ -3,7 +3,8 @@
 The nights before give a prediction interval on logarithms for one more night: it is as wide as
 nights differ on this machine, so a metric's tolerance from night to night is learned, never
 narrower than its usual one. A night's value that was a regression itself does not teach. A metric
-outside is a *suspect* until a second run tonight is outside on the same side.
+outside is a *suspect* until a second run tonight is outside on the same side. Only nights that did
+the same work teach: a cell that did what no night before it did is incomparable.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,9 @@ NIGHTS = 20
 LEARNED_AT = 5
 CONFIDENCE = 0.99
 
-NightVerdict = Literal["normal", "regressed", "improved", "learning", "not confirmed"]
+NightVerdict = Literal[
+    "normal", "regressed", "improved", "learning", "not confirmed", "incomparable"
+]
 
 
 class Finding(Struct, kw_only=True):
@@ -73,11 +76,17 @@ def judge(tonight: Result, before: Sequence[Before], nights: int = NIGHTS) -> Ni
     wanted = facts.same_experiment(tonight)
     same = [night for night in before if facts.same_experiment(night.result) == wanted]
     grouped = [(cells.grouped(night.result.cells), night.regressed) for night in same]
-    findings = []
+    findings, other = [], list[str]()
     for which, repeats in cells.grouped(tonight.cells).items():
         findings += _outcome(which, repeats)
+        known = [(g, bad) for g, bad in grouped if which in g]
+        alike = [(g, bad) for g, bad in known if not cells.other_work(g[which], repeats)]
+        if known and not alike:
+            other.append(f"{cells.name(which)}: {cells.other_work(known[-1][0][which], repeats)}")
+            findings.append(_incomparable(which, repeats))
+            continue
         for metric in metrics.METRICS:
-            past = [v for g, bad in grouped if (v := _value(metric, which, g, bad)) is not None]
+            past = [v for g, bad in alike if (v := _value(metric, which, g, bad)) is not None]
             if finding := _finding(metric, which, repeats, past[-nights:]):
                 findings.append(finding)
     return Night(
@@ -87,7 +96,7 @@ def judge(tonight: Result, before: Sequence[Before], nights: int = NIGHTS) -> Ni
         verdict=overall(findings, tonight.complete),
         findings=findings,
         environment=_moved(same[-1].result, tonight) if same else [],
-        notes=_notes(tonight, len(same)),
+        notes=_notes(tonight, len(same)) + other,
     )
 
 
@@ -114,7 +123,7 @@ def overall(findings: Sequence[Finding], complete: bool) -> NightVerdict | Liter
         return "regressed"
     if not complete or not findings:
         return "invalid"
-    order: tuple[NightVerdict, ...] = ("improved", "not confirmed", "normal")
+    order: tuple[NightVerdict, ...] = ("incomparable", "improved", "not confirmed", "normal")
     return next((verdict for verdict in order if verdict in verdicts), "learning")
 
 
@@ -182,6 +191,15 @@ def _outcome(which: Key, repeats: list[Cell]) -> list[Finding]:
             nights=0,
         )
     ]
+
+
+def _incomparable(which: Key, repeats: Sequence[Cell]) -> Finding:
+    """No night did what tonight's repeats did, so none can say what it should take."""
+    requests = min(cell.requests_run or cell.requests_asked for cell in repeats)
+    return Finding(
+        cell=cells.name(which), metric="work", title="requests", unit="requests",
+        verdict="incomparable", value=requests, nights=0,
+    )  # fmt: skip
 
 
 def _failed(repeats: Sequence[Cell]) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from compare import metrics, noise, stats
-from compare.diff.cells import went_wrong
+from compare.diff.cells import other_work, went_wrong
 from compare.diff.outcome import CellDiff, Row
 from compare.metrics import Metric
 from compare.stats import Change, Summary, Verdict, Weight
@@ -41,7 +41,7 @@ def cell(base: list[Cell], head: list[Cell], rules: Rules) -> CellDiff:
     found.rows = [row for row in (_outcome(base, head), _parity(base, head)) if row]
     for side, cells in (("base", base), ("head", head)):
         found.notes += [f"{side} {note}" for note in noise.notes(cells)]
-    if other := _other_work(base, head):
+    if other := other_work(base, head):
         found.state = "incomparable"
         found.notes.insert(0, other)
         return found
@@ -106,16 +106,6 @@ def _demote(rows: list[Row], why: str) -> None:
     for row in rows:
         if row.weight == "gates":
             row.weight, row.why = "advises", why
-
-
-def _other_work(base: list[Cell], head: list[Cell]) -> str:
-    """Say which count shows that the two sides did not do the same work."""
-    for name in ("requests_run", "output_tokens"):
-        one, two = ({getattr(c, name) for c in side if c.status == "ok"} for side in (base, head))
-        if one and two and one != two:
-            shown = " -> ".join("/".join(map(str, sorted(side, key=str))) for side in (one, two))
-            return f"other work: {name} {shown}"
-    return ""
 
 
 def _one_sided(base: list[Cell], head: list[Cell]) -> str:

@@ -24,7 +24,8 @@ class Collector:
         every = map(metrics.get, names) if names else metrics.METRICS
         self._metrics = [metric for metric in every if names or metric.gates]
         self._groups: dict[tuple[str, ...], Experiment] = {}
-        self._series: dict[tuple[int, cells.Key, str], MetricSeries] = {}
+        self._series: dict[tuple[int, str, str], MetricSeries] = {}
+        self._works: dict[tuple[int, cells.Key], list[tuple[tuple[int, ...], ...]]] = {}
 
     def add(self, result: Result, link: str) -> None:
         """Take the next result."""
@@ -36,28 +37,37 @@ class Collector:
         if len(group.runs) > 1 and (what := _moved(*group.runs[-2:])):
             group.changes.append(Moved(run=len(group.runs) - 1, what=what))
         for which, repeats in cells.grouped(result.cells).items():
+            name = self._named(group, which, repeats)
             for metric in self._metrics:
-                self._point(group, which, repeats, metric)
+                self._point(group, name, repeats, metric)
 
-    def _point(
-        self, group: Experiment, which: cells.Key, repeats: list[Cell], metric: Metric
-    ) -> None:
+    def _named(self, group: Experiment, which: cells.Key, repeats: list[Cell]) -> str:
+        """The cell's name; other work than its first is another cell, with a name of its own."""
+        done, known = cells.work(repeats), self._works.setdefault((id(group), which), [])
+        if all(done) and done not in known:
+            known.append(done)
+        if not all(done) or done == known[0]:
+            return cells.name(which)
+        requests, tokens = ("/".join(map(str, counts)) for counts in done)
+        return f"{cells.name(which)} ({requests} requests, {tokens} tokens)"
+
+    def _point(self, group: Experiment, cell: str, repeats: list[Cell], metric: Metric) -> None:
         values = metrics.values(metric, repeats)
         requests = min(cell.requests_run or cell.requests_asked for cell in repeats)
         if not values or not metric.supported(requests):
             return
-        series = self._one(group, which, metric)
+        series = self._one(group, cell, metric)
         summary = stats.summarize(values)
         series.runs.append(len(group.runs) - 1)
         series.mean.append(summary.mean)
         series.low.append(summary.low)
         series.high.append(summary.high)
 
-    def _one(self, group: Experiment, which: cells.Key, metric: Metric) -> MetricSeries:
-        key = (id(group), which, metric.name)
+    def _one(self, group: Experiment, cell: str, metric: Metric) -> MetricSeries:
+        key = (id(group), cell, metric.name)
         if key not in self._series:
             self._series[key] = MetricSeries(
-                cell=cells.name(which), metric=metric.name, title=metric.title, unit=metric.unit,
+                cell=cell, metric=metric.name, title=metric.title, unit=metric.unit,
                 better=metric.better,
             )  # fmt: skip
             group.series.append(self._series[key])
