@@ -149,17 +149,17 @@ def _finding(
         verdict="learning", value=value, nights=len(past),
     )  # fmt: skip
     if len(past) >= LEARNED_AT and min(*past, value) > 0:
-        _place(finding, metric, past)
+        _place(finding, metric, past, metric.tolerance(repeats))
     return finding
 
 
-def _place(finding: Finding, metric: Metric, past: Sequence[float]) -> None:
+def _place(finding: Finding, metric: Metric, past: Sequence[float], tau: float) -> None:
     """Put tonight's value against what the past predicts."""
     expected = past[-1] if metric.exact else stats.geometric(past)
     low, high = stats.prediction(past, CONFIDENCE)
-    learned = max((high / low) ** 0.5 - 1, metric.tau)
-    if metric.exact and stats.steady(past, metric.tau):
-        learned = metric.tau
+    learned = max((high / low) ** 0.5 - 1, tau)
+    if metric.exact and stats.steady(past, tau):
+        learned = tau
     finding.expected, finding.tolerance = expected, learned
     finding.low, finding.high = expected / (1 + learned), expected * (1 + learned)
     if finding.low <= finding.value <= finding.high:

@@ -65,7 +65,7 @@ def _row(
     one, two = metrics.values(metric, base), metrics.values(metric, head)
     if not one or not two:
         return None
-    tau = rules.tolerances.get(metric.name, metric.tau)
+    tau = rules.tolerances.get(metric.name, metric.tolerance(base + head))
     change = stats.compare(one, two, better=metric.better, tau=tau, exact=metric.exact)
     weight, why = _weight(metric, change, bool(rules.metrics), requests)
     return Row(
