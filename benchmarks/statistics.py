@@ -27,7 +27,7 @@ from msgspec.structs import asdict, replace
 
 from benchmarks.synthetic import Shop
 from compare import metrics, stats
-from compare.diff import cells, compare, facts
+from compare.diff import cells, facts, results
 from measure import canonical
 from measure.result import Cell, Result
 
@@ -116,7 +116,7 @@ def regressed(
     alarms = verdicts = judged = 0
     drawn = pairs(recorded, count, n, drift, plant)
     for base, head in zip(drawn, drawn, strict=True):
-        diff = compare.diff(base, head)
+        diff = results.diff(base, head)
         found = [row for _, row in diff.rows() if row.weight == "gates"]
         judged += len(found)
         verdicts += sum(row.change.verdict == "regressed" for row in found)

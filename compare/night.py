@@ -3,7 +3,8 @@
 The nights before give a prediction interval on logarithms for one more night: it is as wide as
 nights differ on this machine, so a metric's tolerance from night to night is learned, never
 narrower than its usual one. A night's value that was a regression itself does not teach. A metric
-outside is a *suspect* until a second run tonight is outside on the same side.
+outside is a *suspect* until a second run tonight is outside on the same side. Only nights that did
+the same work teach: a cell that did what no night before it did is incomparable.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,9 +21,10 @@ from measure.result import Cell, Result
 NIGHTS = 20
 LEARNED_AT = 5
 CONFIDENCE = 0.99
-WENT_WRONG = ("oom", "failed", "crashed", "timeout")
 
-Verdict = Literal["normal", "regressed", "improved", "learning", "not confirmed"]
+NightVerdict = Literal[
+    "normal", "regressed", "improved", "learning", "not confirmed", "incomparable"
+]
 
 
 class Finding(Struct, kw_only=True):
@@ -32,7 +34,7 @@ class Finding(Struct, kw_only=True):
     metric: str
     title: str
     unit: str
-    verdict: Verdict
+    verdict: NightVerdict
     value: float
     nights: int
     expected: float | None = None
@@ -50,7 +52,7 @@ class Night(Struct, kw_only=True):
     begun: str
     commit: str | None
     suite: str
-    verdict: Verdict | Literal["invalid"]
+    verdict: NightVerdict | Literal["invalid"]
     findings: list[Finding]
     environment: list[str]
     """What changed since the night before."""
@@ -74,11 +76,17 @@ def judge(tonight: Result, before: Sequence[Before], nights: int = NIGHTS) -> Ni
     wanted = facts.same_experiment(tonight)
     same = [night for night in before if facts.same_experiment(night.result) == wanted]
     grouped = [(cells.grouped(night.result.cells), night.regressed) for night in same]
-    findings = []
+    findings, other = [], list[str]()
     for which, repeats in cells.grouped(tonight.cells).items():
         findings += _outcome(which, repeats)
+        known = [(g, bad) for g, bad in grouped if which in g]
+        alike = [(g, bad) for g, bad in known if not cells.other_work(g[which], repeats)]
+        if known and not alike:
+            other.append(f"{cells.name(which)}: {cells.other_work(known[-1][0][which], repeats)}")
+            findings.append(_incomparable(which, repeats))
+            continue
         for metric in metrics.METRICS:
-            past = [v for g, bad in grouped if (v := _value(metric, which, g, bad)) is not None]
+            past = [v for g, bad in alike if (v := _value(metric, which, g, bad)) is not None]
             if finding := _finding(metric, which, repeats, past[-nights:]):
                 findings.append(finding)
     return Night(
@@ -88,50 +96,44 @@ def judge(tonight: Result, before: Sequence[Before], nights: int = NIGHTS) -> Ni
         verdict=overall(findings, tonight.complete),
         findings=findings,
         environment=_moved(same[-1].result, tonight) if same else [],
-        notes=_notes(tonight, len(same)),
+        notes=_notes(tonight, len(same)) + other,
     )
 
 
 def confirm(night: Night, second: Result) -> None:
     """Keep of tonight's suspects those that the second run shows too."""
-    grouped = {name(which): repeats for which, repeats in cells.grouped(second.cells).items()}
+    grouped = {cells.name(which): repeats for which, repeats in cells.grouped(second.cells).items()}
     for finding in night.found("regressed", "improved"):
         repeats = grouped.get(finding.cell, [])
         if finding.metric == "outcome":
             again = _failed(repeats) or None
         else:
             values = metrics.values(metrics.get(finding.metric), repeats)
-            again = stats.summarize(values).mean if values else None
+            again = stats.mean(values) if values else None
         finding.again = again
         if not _same_side(finding, again):
             finding.verdict = "not confirmed"
     night.verdict = overall(night.findings, night.verdict != "invalid")
 
 
-def overall(findings: Sequence[Finding], complete: bool) -> Verdict | Literal["invalid"]:
+def overall(findings: Sequence[Finding], complete: bool) -> NightVerdict | Literal["invalid"]:
     """The verdict on the night: the worst that was found."""
     verdicts = {finding.verdict for finding in findings}
     if "regressed" in verdicts:
         return "regressed"
     if not complete or not findings:
         return "invalid"
-    order: tuple[Verdict, ...] = ("improved", "not confirmed", "normal")
+    order: tuple[NightVerdict, ...] = ("incomparable", "improved", "not confirmed", "normal")
     return next((verdict for verdict in order if verdict in verdicts), "learning")
-
-
-def name(which: Key) -> str:
-    """A cell's name in a judgement."""
-    label, _, options = which
-    return label if options == "{}" else f"{label} {options}"
 
 
 def _value(
     metric: Metric, which: Key, grouped: Mapping[Key, list[Cell]], bad: frozenset[tuple[str, str]]
 ) -> float | None:
-    if (name(which), metric.name) in bad:
+    if (cells.name(which), metric.name) in bad:
         return None
     values = metrics.values(metric, grouped.get(which, []))
-    return stats.summarize(values).mean if values else None
+    return stats.mean(values) if values else None
 
 
 def _finding(
@@ -141,23 +143,23 @@ def _finding(
     values = metrics.values(metric, repeats)
     if not values or not metric.gates or not metric.supported(requests):
         return None
-    value = stats.summarize(values).mean
+    value = stats.mean(values)
     finding = Finding(
-        cell=name(which), metric=metric.name, title=metric.title, unit=metric.unit,
+        cell=cells.name(which), metric=metric.name, title=metric.title, unit=metric.unit,
         verdict="learning", value=value, nights=len(past),
     )  # fmt: skip
     if len(past) >= LEARNED_AT and min(*past, value) > 0:
-        _place(finding, metric, past)
+        _place(finding, metric, past, metric.tolerance(repeats))
     return finding
 
 
-def _place(finding: Finding, metric: Metric, past: Sequence[float]) -> None:
+def _place(finding: Finding, metric: Metric, past: Sequence[float], tau: float) -> None:
     """Put tonight's value against what the past predicts."""
     expected = past[-1] if metric.exact else stats.geometric(past)
     low, high = stats.prediction(past, CONFIDENCE)
-    learned = max((high / low) ** 0.5 - 1, metric.tau)
-    if metric.exact and stats.steady(past, metric.tau):
-        learned = metric.tau
+    learned = max((high / low) ** 0.5 - 1, tau)
+    if metric.exact and stats.steady(past, tau):
+        learned = tau
     finding.expected, finding.tolerance = expected, learned
     finding.low, finding.high = expected / (1 + learned), expected * (1 + learned)
     if finding.low <= finding.value <= finding.high:
@@ -180,7 +182,7 @@ def _outcome(which: Key, repeats: list[Cell]) -> list[Finding]:
         return []
     return [
         Finding(
-            cell=name(which),
+            cell=cells.name(which),
             metric="outcome",
             title="repeats that failed",
             unit="share",
@@ -191,8 +193,17 @@ def _outcome(which: Key, repeats: list[Cell]) -> list[Finding]:
     ]
 
 
+def _incomparable(which: Key, repeats: Sequence[Cell]) -> Finding:
+    """No night did what tonight's repeats did, so none can say what it should take."""
+    requests = min(cell.requests_run or cell.requests_asked for cell in repeats)
+    return Finding(
+        cell=cells.name(which), metric="work", title="requests", unit="requests",
+        verdict="incomparable", value=requests, nights=0,
+    )  # fmt: skip
+
+
 def _failed(repeats: Sequence[Cell]) -> float:
-    return sum(cell.status in WENT_WRONG for cell in repeats) / max(len(repeats), 1)
+    return sum(map(cells.went_wrong, repeats)) / max(len(repeats), 1)
 
 
 def _moved(before: Result, tonight: Result) -> list[str]:

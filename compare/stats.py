@@ -11,7 +11,7 @@ Everything here works on lists of floats; nothing knows what a result is.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import ceil, exp, fsum, inf, log, sqrt
+from math import exp, fsum, inf, log, sqrt
 from typing import Literal
 
 from msgspec import Struct
@@ -72,17 +72,22 @@ def student_cdf(t: float, df: float) -> float:
 
 
 def summarize(values: Sequence[float], confidence: float = CONFIDENCE) -> Summary:
-    """The geometric mean with its interval; the plain mean alone where a value is not positive."""
+    """The mean, with its interval where there are several repeats and all are positive."""
     n = len(values)
     if min(values) <= 0 or n < 2:
-        return Summary(n=n, mean=geometric(values) if min(values) > 0 else fmean(values))
+        return Summary(n=n, mean=mean(values))
     logs = [log(value) for value in values]
     deviation = sqrt(variance(logs))
     half = student_quantile((1 + confidence) / 2, n - 1) * deviation / sqrt(n)
-    mean, factor = geometric(values), power(half)
+    middle, factor = geometric(values), power(half)
     return Summary(
-        n=n, mean=mean, low=mean / factor, high=mean * factor, spread=power(deviation) - 1
+        n=n, mean=middle, low=middle / factor, high=middle * factor, spread=power(deviation) - 1
     )
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean of repeats: geometric, and the plain one where a value is not positive."""
+    return geometric(values) if min(values) > 0 else fmean(values)
 
 
 def fmean(values: Sequence[float]) -> float:
@@ -93,8 +98,8 @@ def fmean(values: Sequence[float]) -> float:
 
 def variance(values: Sequence[float]) -> float:
     """The sample variance: a tenth of the time of the exact one in `statistics`."""
-    mean = fmean(values)
-    return fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    middle = fmean(values)
+    return fsum((value - middle) ** 2 for value in values) / (len(values) - 1)
 
 
 def power(x: float) -> float:
@@ -218,12 +223,9 @@ def _needed(least: int, shift: float, noise: float, tau: float, confidence: floa
     None when even MOST_REPEATS would not.
     """
     distance = abs(abs(shift) - log(1 + tau))
-    n = max(GATES_AT, least)
-    while n <= MOST_REPEATS:
-        half = student_quantile((1 + confidence) / 2, 2 * n - 2) * sqrt(noise / n)
-        if half < distance:
+    for n in range(max(GATES_AT, least), MOST_REPEATS + 1):
+        if student_quantile((1 + confidence) / 2, 2 * n - 2) * sqrt(noise / n) < distance:
             return n
-        n = max(n + 1, min(ceil(noise * (4 / distance**2 if distance else inf)), n + n // 2))
     return None
 
 
@@ -233,18 +235,3 @@ def prediction(values: Sequence[float], confidence: float) -> tuple[float, float
     n = len(logs)
     half = student_quantile((1 + confidence) / 2, n - 1) * sqrt(variance(logs) * (1 + 1 / n))
     return power(fmean(logs) - half), power(fmean(logs) + half)
-
-
-def drift(values: Sequence[float], confidence: float = 0.99) -> float | None:
-    """The change from the first repeat to the last along a straight line, if one is there."""
-    n = len(values)
-    if n < GATES_AT or min(values) <= 0:
-        return None
-    logs = [log(value) for value in values]
-    middle, mean = (n - 1) / 2, fmean(logs)
-    across = sum((i - middle) ** 2 for i in range(n))
-    slope = sum((i - middle) * (y - mean) for i, y in enumerate(logs)) / across
-    rest = sum((y - mean - slope * (i - middle)) ** 2 for i, y in enumerate(logs))
-    error = sqrt(rest / (n - 2) / across)
-    sure = student_quantile((1 + confidence) / 2, n - 2) * error
-    return power(slope * (n - 1)) - 1 if abs(slope) > sure else None

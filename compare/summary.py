@@ -1,25 +1,22 @@
 """One column per backend: its repeats brought together, ready for any renderer.
 
-Measured numbers are geometric means over the repeats that ran to their end; a backend none of
-whose repeats did is still there, with its status, the reason and its last log lines. Numbers
-only: how they are written is `report.words` and the renderers' business.
+Every number is of the same repeats: those that ran to their end and did not fail parity, as far as
+there are any. Measured ones are means, counts a range where they differ. The evidence is the worst
+of all repeats that ran. A backend none of whose repeats did is still there, with its status, the
+reason and its last log lines. Numbers only: a metric knows how it is written, and `report.words`
+what is said of outcomes.
 """
 
-from collections.abc import Callable, Iterable
-from statistics import fmean
+from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from compare import stats
-from compare.compare import BASELINE, speed_up
-from compare.metrics import P90_REQUESTS, P99_REQUESTS
-from measure.result import Cell, Check, Parity, Phase, Result, Share
+from compare import metrics, stats
+from compare.headline import by_label
+from compare.metrics import Metric
+from measure.result import Cell, Check, Parity, Result, Share
 
-TIMING = ("wall", "output_tokens_per_s", "ttft_mean", "tpot_mean", "joules_per_token")
-KV = (
-    "efficiency", "mean_live", "mean_reserved", "pool_slots", "bytes_per_slot", "pool_bytes",
-    "peak_running", "mean_running", "peak_live", "peak_reserved", "bytes_held_per_live_token",
-)  # fmt: skip
+_WORST = ("fail", "n/a", "pass")
 
 
 class Column(Struct, kw_only=True):
@@ -33,13 +30,26 @@ class Column(Struct, kw_only=True):
     log_tail: list[str] = field(default_factory=list)
     repeats: int = 0
     ok: int = 0
+    left_out: int = 0
+    """Repeats that ran to their end and are in no number: their tokens are not the model's."""
+    cells: list[Cell]
+    """The repeats that every number is of."""
     values: dict[str, float | None] = field(default_factory=dict)
+    """The mean of every metric, by its name; null for a count that differs between repeats."""
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """The least and the most of every count."""
     waste: dict[str, Share] = field(default_factory=dict)
     layout: str | None = None
     parity: Parity | None = None
-    failed_checks: list[Check] = field(default_factory=list)
+    """The worst of the repeats."""
+    checks: list[Check] = field(default_factory=list)
+    """Each check as it went worst."""
     suspect: list[str] = field(default_factory=list)
-    first: Cell
+
+    @property
+    def first(self) -> Cell:
+        """The repeat whose ledger and lines stand for all."""
+        return self.cells[0]
 
 
 def columns(result: Result) -> list[Column]:
@@ -47,98 +57,99 @@ def columns(result: Result) -> list[Column]:
     groups: dict[str, list[Cell]] = {}
     for cell in result.cells:
         groups.setdefault(cell.label, []).append(cell)
-    return [_column(result, label, cells) for label, cells in groups.items()]
+    passed = by_label(result)
+    return [_column(result, label, cells, passed) for label, cells in groups.items()]
 
 
-def _column(result: Result, label: str, cells: list[Cell]) -> Column:
+def _column(
+    result: Result, label: str, cells: list[Cell], passed: Mapping[str, list[Cell]]
+) -> Column:
     ran = [cell for cell in cells if cell.status == "ok"]
-    shown = (ran or cells)[0]
-    statuses = list(dict.fromkeys(cell.status for cell in cells))
+    counted = passed.get(label) or ran or cells
     failed = next((cell for cell in cells if cell.status != "ok"), None)
     about = result.volatile.get("cells", {}).get(f"{label}.r{failed.repeat}", {}) if failed else {}
+    cache = counted[0].kv
+    ranges = _ranges(counted)
     return Column(
         label=label,
-        backend=shown.backend,
-        status=", ".join(statuses),
+        backend=counted[0].backend,
+        status=", ".join(dict.fromkeys(cell.status for cell in cells)),
         reason=failed.reason if failed else "",
         truncated=next((cell.truncated for cell in cells if cell.truncated), ""),
         log_tail=[str(line) for line in about.get("log_tail") or []],
         repeats=len(cells),
         ok=len(ran),
-        values=_values(result, label, ran or cells),
-        waste=shown.kv.waste if shown.kv else {},
-        layout=shown.kv.layout if shown.kv else None,
-        parity=shown.parity,
-        failed_checks=[check for check in shown.validity if check.verdict == "fail"],
+        left_out=len(ran or cells) - len(counted),
+        cells=counted,
+        values=_values(label, counted, passed, ranges),
+        ranges=ranges,
+        waste={cause: _waste(cause, share, counted) for cause, share in cache.waste.items()}
+        if cache
+        else {},
+        layout=cache.layout if cache else None,
+        parity=_worst_parity(ran or cells),
+        checks=_worst_checks(ran or cells),
         suspect=list(dict.fromkeys(doubt for cell in cells for doubt in cell.suspect)),
-        first=shown,
     )
 
 
-def _values(result: Result, label: str, cells: list[Cell]) -> dict[str, float | None]:
-    found = {name: _mean(read(cell) for cell in cells) for name, read in READ.items()}
-    for side in ("live", "reserved"):
-        per_slot, mean = found["bytes_per_slot"], found[f"mean_{side}"]
-        found[f"mean_{side}_bytes"] = per_slot * mean if per_slot and mean is not None else None
-    found["speed_up"] = speed_up(result, label, BASELINE)
+def _ranges(cells: list[Cell]) -> dict[str, tuple[float, float]]:
+    counts = (metric for metric in metrics.EVERY.values() if metric.exact and not metric.tau)
+    known = ((metric.name, metrics.known(metric, cells)) for metric in counts)
+    return {name: (min(values), max(values)) for name, values in known if values}
+
+
+def _values(
+    label: str,
+    cells: list[Cell],
+    passed: Mapping[str, list[Cell]],
+    ranges: Mapping[str, tuple[float, float]],
+) -> dict[str, float | None]:
+    """Every metric's mean; a ratio only where both sides have repeats that did not fail parity."""
+    found: dict[str, float | None] = {}
+    for metric in metrics.EVERY.values():
+        if metric.over:
+            above, below = (_mean(metric, passed.get(name, [])) for name in (label, metric.over))
+            found[metric.name] = above / below if above is not None and below else None
+        elif low_high := ranges.get(metric.name):
+            found[metric.name] = low_high[0] if low_high[0] == low_high[1] else None
+        else:
+            found[metric.name] = _mean(metric, cells)
     return found
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [float(value) for value in values if value is not None]
-    if not known:
-        return None
-    return stats.geometric(known) if min(known) > 0 else fmean(known)
+def _mean(metric: Metric, cells: list[Cell]) -> float | None:
+    """Over the repeats that have it, and requests enough for it to say something."""
+    values = metrics.known(metric, [c for c in cells if (c.requests_run or 1) >= metric.requests])
+    return stats.mean(values) if values else None
+
+
+def _waste(cause: str, first: Share, cells: list[Cell]) -> Share:
+    """The mean share; how it was had is the same for all repeats."""
+    shares = [cell.kv.waste.get(cause) for cell in cells if cell.kv]
+    values = [share.value for share in shares if share and share.value is not None]
+    return Share(value=stats.mean(values) if values else None, how=first.how)
+
+
+def _worst_parity(cells: list[Cell]) -> Parity | None:
+    judged = [cell.parity for cell in cells if cell.parity]
+    return min(
+        judged,
+        key=lambda found: (_WORST.index(found.verdict), -(found.max_regret or 0), found.identical),
+        default=None,
+    )
+
+
+def _worst_checks(cells: list[Cell]) -> list[Check]:
+    """One of each name, in the order they first appear."""
+    worst: dict[str, Check] = {}
+    for check in (check for cell in cells for check in cell.validity):
+        known = worst.setdefault(check.name, check)
+        if _WORST.index(check.verdict) < _WORST.index(known.verdict):
+            worst[check.name] = check
+    return list(worst.values())
 
 
 def memory_kind(result: Result) -> str:
     """Which memory the table is about: the device's, or the process tree's on a CPU."""
     return "device" if result.device == "cuda" else "host"
-
-
-def _phase(name: str, what: str) -> Callable[[Cell], float | None]:
-    def read(cell: Cell) -> float | None:
-        phase = next((phase for phase in cell.phases if phase.name == name), None)
-        return _memory(phase, what) if phase else None
-
-    return read
-
-
-def _memory(phase: Phase, what: str) -> float | None:
-    device: int | None = getattr(phase, f"device_{what}")
-    host: int | None = getattr(phase, f"host_{what}")
-    return device if device is not None else host
-
-
-def _of(part: str, name: str) -> Callable[[Cell], float | None]:
-    return lambda cell: getattr(getattr(cell, part), name, None)
-
-
-def _request_mean(cell: Cell) -> float | None:
-    took = [
-        row.last - row.start for row in cell.rows if row.last is not None and row.start is not None
-    ]
-    return fmean(took) if took else None
-
-
-def _supported(name: str, requests: int) -> Callable[[Cell], float | None]:
-    """A percentile, where there are requests enough for it to say something."""
-    return lambda cell: _of("timing", name)(cell) if (cell.requests_run or 0) >= requests else None
-
-
-READ: dict[str, Callable[[Cell], float | None]] = {
-    "after_import": _phase("import", "end"),
-    "after_load": _phase("load", "end"),
-    "peak": _phase("run", "peak"),
-    "after": lambda cell: (
-        cell.device_after if cell.device_after is not None else _phase("teardown", "end")(cell)
-    ),
-    "request_mean": _request_mean,
-    "ttft_p90": _supported("ttft_p90", P90_REQUESTS),
-    "ttft_p99": _supported("ttft_p99", P99_REQUESTS),
-    "preempted": lambda cell: (cell.kv.preempted or None) if cell.kv else None,
-    "output_tokens": lambda cell: cell.output_tokens,
-    "requests_run": lambda cell: cell.requests_run,
-    **{name: _of("timing", name) for name in TIMING},
-    **{name: _of("kv", name) for name in KV},
-}

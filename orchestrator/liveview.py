@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from report.words import size
 from traces.sampling import Readings
+from traces.units import size
 
 BAR = 24
 SILENT_S = 1.0  # later than it should be, a reading is no longer of now

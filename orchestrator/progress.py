@@ -25,6 +25,7 @@ from orchestrator.stopping import undisturbed
 from traces.cell import About
 from traces.messages import Phase
 from traces.messages import Progress as Counted
+from traces.units import size
 
 LOOK_S = 1.0
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -97,7 +98,7 @@ class Progress:
     def _ended(self, about: About) -> None:
         self.ended += 1
         why = f" ({about.reason})" if about.reason else ""
-        peak = f", at most {_size(max(self.memory))}" if self.memory else ""
+        peak = f", at most {size(max(self.memory))}" if self.memory else ""
         self.say(f"{about.name}: {about.status}{why}, {about.seconds:.0f} s{peak}")
         self.cell = ""
 
@@ -136,8 +137,8 @@ class Progress:
             bar = "█" * full + "░" * (20 - full)
             what = "device" if self.sampler and self.sampler.devices else "process"
             table.add_row(
-                f"{what} memory", f"{bar} {_size(now)} of {_size(self.total)}",
-                f"at most {_size(peak)}  {_spark(self.memory[-40:])}",
+                f"{what} memory", f"{bar} {size(now)} of {size(self.total)}",
+                f"at most {size(peak)}  {_spark(self.memory[-40:])}",
             )  # fmt: skip
         return table
 
@@ -145,7 +146,3 @@ class Progress:
 def _spark(values: list[float]) -> str:
     top = max(values) or 1
     return "".join(SPARKS[min(7, int(8 * value / top))] for value in values)
-
-
-def _size(amount: float) -> str:
-    return f"{amount / 2**30:.2f} GiB"

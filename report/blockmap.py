@@ -9,7 +9,10 @@ together, not for each.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
+
+from msgspec import UNSET, Struct, UnsetType
+from msgspec import field as named
 
 from measure.timeline import Timeline
 from measure.waste import final_lengths
@@ -42,6 +45,49 @@ class BlockMap:
         return sorted({held.row for held in self.held})
 
 
+class Growth(Struct, frozen=True, kw_only=True):
+    """A request: when it began, its first and last token in seconds, its lengths in tokens."""
+
+    id: str
+    start: float | None
+    first: float | None
+    last: float | None
+    prompt: int | None
+    final: int | None
+
+
+class Shape(NamedTuple):
+    """Rows of a tensor: slots of the longest, and of each its pads and its length at its begin and
+    end."""
+
+    slots: int
+    pad: list[int]
+    long: list[list[int]]
+
+
+class Drawing(Struct, frozen=True, kw_only=True):
+    """What the page draws: of each interval its row and request by index, and its times.
+
+    `every` is above one where only every n-th row is drawn; `ids` are the rows' physical numbers.
+    """
+
+    paged: bool
+    begin: float | None
+    end: float | None
+    every: int
+    slots: int
+    pad: list[int] | UnsetType = UNSET
+    long: list[list[int]] | UnsetType = UNSET
+    pool_rows: int | None
+    ids: list[int]
+    row: list[int]
+    request: list[int]
+    place: list[int]
+    since: list[float | None] = named(name="from")
+    to: list[float | None]
+    requests: list[Growth]
+
+
 def block_map(timeline: Timeline) -> BlockMap | None:
     """The intervals of the run phase, or None where no block was recorded."""
     window = timeline.window("run")
@@ -70,7 +116,7 @@ def _intervals(timeline: Timeline, begin: int, end: int) -> Iterator[Held]:
             yield Held(block, log.requests[request], place, max(since, begin), end)
 
 
-def drawing(timeline: Timeline, start: int) -> dict[str, Any] | None:
+def drawing(timeline: Timeline, start: int) -> Drawing | None:
     """What the page draws, in seconds from `start`; rows and requests by index."""
     found = block_map(timeline)
     if found is None:
@@ -85,49 +131,50 @@ def drawing(timeline: Timeline, start: int) -> dict[str, Any] | None:
     number = {name: index for index, name in enumerate(names)}
     paged = timeline.facts.kv_layout == "paged"
     growth = _growth(timeline, names, start)
-    shape = {} if paged else _contiguous(timeline, shown, growth, number)
-    return {
-        "paged": paged,
-        "begin": _s(found.begin, start),
-        "end": _s(found.end, start),
-        "every": every,
-        "slots": int(timeline.facts.block_size or 1),
-        **shape,
-        "pool_rows": timeline.facts.num_blocks if paged else len(rows),
-        "ids": rows,
-        "row": [place[held.row] for held in shown],
-        "request": [number[held.request] for held in shown],
-        "place": [held.place if paged else 0 for held in shown],
-        "from": [_s(held.begin, start) for held in shown],
-        "to": [_s(held.end, start) for held in shown],
-        "requests": growth,
-    }
+    shape = None if paged else _contiguous(timeline, shown, growth, number)
+    return Drawing(
+        paged=paged,
+        begin=_s(found.begin, start),
+        end=_s(found.end, start),
+        every=every,
+        slots=shape.slots if shape else int(timeline.facts.block_size or 1),
+        pad=shape.pad if shape else UNSET,
+        long=shape.long if shape else UNSET,
+        pool_rows=timeline.facts.num_blocks if paged else len(rows),
+        ids=rows,
+        row=[place[held.row] for held in shown],
+        request=[number[held.request] for held in shown],
+        place=[held.place if paged else 0 for held in shown],
+        since=[_s(held.begin, start) for held in shown],
+        to=[_s(held.end, start) for held in shown],
+        requests=growth,
+    )
 
 
 def _contiguous(
     timeline: Timeline,
     shown: list[Held],
-    growth: list[dict[str, Any]],
+    growth: list[Growth],
     number: dict[str, int],
-) -> dict[str, Any]:
-    """Rows of a tensor: pads before the prompt, and how long the row is at its begin and end.
+) -> Shape:
+    """How long the rows are, and what is before their prompts.
 
     A static row is as long as it was made; others are as long as their batch is, which begins
     with its longest prompt and grows until its longest output.
     """
-    batches: dict[int, list[dict[str, Any]]] = {}
+    batches: dict[int, list[Growth]] = {}
     for held in shown:
         batches.setdefault(held.begin, []).append(growth[number[held.request]])
     fixed = timeline.facts.max_cache_len or _constant(timeline)
     pad, first, last = [], [], []
     for held in shown:
         batch = batches[held.begin]
-        width = max(request["prompt"] or 0 for request in batch)
-        more = max((request["final"] or 0) - (request["prompt"] or 0) for request in batch)
-        pad.append(width - (growth[number[held.request]]["prompt"] or 0))
+        width = max(request.prompt or 0 for request in batch)
+        more = max((request.final or 0) - (request.prompt or 0) for request in batch)
+        pad.append(width - (growth[number[held.request]].prompt or 0))
         first.append(fixed or width)
         last.append(fixed or width + more)
-    return {"slots": int(max(last, default=1)), "pad": pad, "long": [first, last]}
+    return Shape(int(max(last, default=1)), pad, [first, last])
 
 
 def _constant(timeline: Timeline) -> int | None:
@@ -141,22 +188,21 @@ def _constant(timeline: Timeline) -> int | None:
     return int(held.max() // max(1, len(set(timeline.blocks.block))))
 
 
-def _growth(timeline: Timeline, names: list[str], start: int) -> list[dict[str, Any]]:
-    """For each request: when it began, its first and last token, its prompt and final length."""
+def _growth(timeline: Timeline, names: list[str], start: int) -> list[Growth]:
     by_id = {request.id: request for request in timeline.requests}
     final = final_lengths(timeline)
     grown = []
     for name in names:
         request = by_id.get(name)
         grown.append(
-            {
-                "id": name,
-                "start": _s(request.start, start) if request else None,
-                "first": _s(request.first, start) if request else None,
-                "last": _s(request.last, start) if request else None,
-                "prompt": request.prompt_tokens if request else None,
-                "final": final.get(name),
-            }
+            Growth(
+                id=name,
+                start=_s(request.start, start) if request else None,
+                first=_s(request.first, start) if request else None,
+                last=_s(request.last, start) if request else None,
+                prompt=request.prompt_tokens if request else None,
+                final=final.get(name),
+            )
         )
     return grown
 

@@ -28,7 +28,7 @@ CAUSES = {"live": "#1f9e77", "reservation": "#c9a227", "internal": "#d9662b", "p
 POINTS = 600
 
 
-def render(result: Result, run_folder: Path, out: Path, run: Run | None = None) -> list[Path]:
+def write(result: Result, run_folder: Path, out: Path, run: Run | None = None) -> list[Path]:
     """Write waste.svg and memory.svg into `out`; returns what was written."""
     plt = _matplotlib()
     run = run or Run(run_folder)
@@ -41,7 +41,7 @@ def render(result: Result, run_folder: Path, out: Path, run: Run | None = None) 
 
 def waste(axes: "Axes", result: Result) -> None:
     """One bar a backend: the held slots by what they were for."""
-    columns = [c for c in summary.columns(result) if c.values.get("efficiency") is not None]
+    columns = [c for c in summary.columns(result) if c.values["kv_efficiency"] is not None]
     left = [0.0] * len(columns)
     for cause, color in CAUSES.items():
         sizes = [_share(column, cause) for column in columns]
@@ -82,7 +82,7 @@ def memory(axes: "Axes", result: Result, run: Run) -> None:
 
 def _share(column: summary.Column, cause: str) -> float:
     if cause == "live":
-        return min(column.values["efficiency"] or 0.0, 1.0)
+        return min(column.values["kv_efficiency"] or 0.0, 1.0)
     share = column.waste.get(cause)
     return share.value or 0.0 if share else 0.0
 
@@ -118,5 +118,5 @@ def _matplotlib() -> Any:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    for written in render(build.build(folder), folder, Path(sys.argv[2])):
+    for written in write(build.build(folder), folder, Path(sys.argv[2])):
         print(written)

@@ -7,7 +7,6 @@ in the page, packing hides the data from the HTML parser, and the scripts only e
 
 import base64
 import gzip
-import json
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,8 +14,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from report import scene, view
-from report.scene import Entry
+from report import changes, view
+from report.scene import Exhibit, encoded, scene
 
 SCRIPTS = ("theme", "plots", "memory", "kv", "panel", "blocks", "speed", "requests", "main")
 SECTIONS = (
@@ -33,25 +32,25 @@ SECTIONS = (
 )
 
 
-def render(entries: list[Entry], docs: str | None = None) -> str:
+def render(exhibits: list[Exhibit], docs: str | None = None) -> str:
     """The whole page. `docs` is where its links to the documentation lead, if anywhere."""
-    results = [entry.result for entry in entries]
+    results = [shown.result for shown in exhibits]
     titles = list(dict.fromkeys(map(view.title, results)))
-    names = f"{' and '.join(entry.name for entry in entries)}: " if len(entries) > 1 else ""
+    names = f"{' and '.join(shown.name for shown in exhibits)}: " if len(exhibits) > 1 else ""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(_file("page.html.j2"))
     return page.render(
         title=names + " / ".join(titles),
-        about=[(entry.name, view.about(entry.result)) for entry in entries],
-        changes=view.changes(*results) if len(results) == 2 else None,
+        about=[(shown.name, view.about(shown.result)) for shown in exhibits],
+        changes=changes.changes(*results) if len(results) == 2 else None,
         device=results[0].device,
         sections=SECTIONS,
-        views=[view.of(entry.result, entry.name) for entry in entries],
+        views=[view.result_view(shown.result, shown.name) for shown in exhibits],
         docs=docs,
         css=Markup(_file("page.css")),
         js=Markup("\n".join(_file(f"{name}.js") for name in SCRIPTS)),
         plotly=_plotly(),
-        data=_pack(json.dumps(scene.of(entries), separators=(",", ":"), allow_nan=False).encode()),
+        data=_pack(encoded(scene(exhibits))),
     )
 
 

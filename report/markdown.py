@@ -5,11 +5,12 @@ Text from outside (labels, reasons, logs, model names) is escaped, so that it sh
 
 import re
 
-from compare.compare import headline
+from compare.headline import headline
 from compare.summary import Column, columns, memory_kind
 from measure.result import Result
+from report import rows as comparison
 from report import words
-from report.table import ROWS
+from traces import units
 
 WORDS = ("how", "check", "verdict", "note", "value")  # columns of words: flush left
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!])")
@@ -48,10 +49,7 @@ def _grid(head: list[str], rows: list[list[str]]) -> str:
 
 def _table(result: Result, found: list[Column]) -> str:
     rows = [["status", *(text(words.status(column)) for column in found)]]
-    for title, name, write in ROWS:
-        cells = [write(column.values.get(name)) for column in found] if name else []
-        if any(cell != words.DASH for cell in cells):
-            rows.append([title, *cells])
+    rows += ([row.title, *row.cells] for row in comparison.rows(found))
     if any(column.parity for column in found):
         rows.append(["parity", *(text(words.parity(column.parity)) for column in found)])
     kind = "GPU memory" if memory_kind(result) == "device" else "host memory (PSS)"
@@ -74,7 +72,7 @@ def _waste(found: list[Column]) -> str:
     for column in found:
         if column.waste:
             shares = [column.waste.get(cause) for cause in causes]
-            cells = [f"{words.share(s.value)} ({s.how})" if s else words.DASH for s in shares]
+            cells = [f"{units.share(s.value)} ({s.how})" if s else units.DASH for s in shares]
             rows.append([text(column.label), *cells])
     return "## Slots held without a live token\n\n" + _grid(["", *causes], rows) if rows else ""
 
@@ -84,12 +82,12 @@ def _ledgers(found: list[Column]) -> str:
     for column in found:
         if ledger := column.first.ledger:
             rows = [
-                [line.name, words.size(line.bytes), f"{line.how}: {text(line.note)}"]
+                [line.name, units.size(line.bytes), f"{line.how}: {text(line.note)}"]
                 for line in ledger.lines
             ]
             mark = " (flagged)" if ledger.flagged else ""
-            rows.append(["residual", words.size(ledger.residual), f"not explained{mark}"])
-            rows.append(["total", words.size(ledger.total), f"by {ledger.against}, at the peak"])
+            rows.append(["residual", units.size(ledger.residual), f"not explained{mark}"])
+            rows.append(["total", units.size(ledger.total), f"by {ledger.against}, at the peak"])
             parts.append(f"### {text(column.label)}\n\n" + _grid(["", "bytes", "how"], rows))
     return "\n\n".join(["## Memory at the peak of the run", *parts]) if parts else ""
 
@@ -99,7 +97,7 @@ def _checks(found: list[Column]) -> str:
         [text(column.label), text(check.name), check.verdict,
          words.side(check, check.ours), words.side(check, check.theirs), text(check.note)]
         for column in found
-        for check in column.first.validity
+        for check in column.checks
     ]  # fmt: skip
     head = ["backend", "check", "verdict", "ours", "theirs", "note"]
     return "## Checks\n\n" + _grid(head, rows) if rows else ""

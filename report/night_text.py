@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from compare.metrics import show
 from compare.night import Finding, Night
 from report.diff.markdown import escape
 from report.diff.words import plain
+from traces.units import show
 
 SAID = {
     "regressed": "REGRESSED",
@@ -13,6 +13,7 @@ SAID = {
     "not confirmed": "fine, one suspicion was not confirmed",
     "normal": "fine",
     "learning": "learning",
+    "incomparable": "INCOMPARABLE",
     "invalid": "INVALID",
 }
 
@@ -22,7 +23,7 @@ def line(night: Night) -> str:
     parts = [f"pagedbench nightly {night.suite}: {SAID[night.verdict]}"]
     if worst := night.found("regressed") or night.found("improved"):
         parts.append(_brief(worst))
-    if night.verdict in ("invalid", "learning"):
+    if night.verdict in ("invalid", "learning", "incomparable"):
         parts.append("; ".join(night.notes) or "nothing to judge")
     if night.environment and worst:
         parts.append(f"since last night: {', '.join(night.environment)}")
@@ -49,7 +50,7 @@ def page(night: Night) -> str:
     """Markdown: the line, what was out of place, and the tolerance learned for every metric."""
     lines = [f"# {escape(line(night))}", "", f"Begun {escape(night.begun)}."]
     lines += [f"- {escape(note)}" for note in (*night.notes, *_changes(night))]
-    if odd := night.found("regressed", "improved", "not confirmed"):
+    if odd := night.found("regressed", "improved", "not confirmed", "incomparable"):
         lines += ["", "## Out of place", "", *_table(odd)]
     lines += ["", "## All metrics", "", *_table(night.findings)]
     return "\n".join(lines) + "\n"

@@ -5,13 +5,13 @@ from pathlib import Path
 from measure.build import Run, build
 from measure.result import Result
 from report import html, markdown
-from report.scene import Entry
+from report.scene import Exhibit
 
 
 def write(folder: Path, result: Result, run: Run | None = None) -> list[Path]:
     """Render and write both; returns what was written. Reads the traces unless given the run."""
-    entry = Entry(result, run or Run(folder))
-    page = html.render([entry], html.docs_link(folder))
+    exhibit = Exhibit(result, run or Run(folder))
+    page = html.render([exhibit], html.docs_link(folder))
     return [
         _write(folder / "report.md", markdown.render(result)),
         _write(folder / "report.html", page),
@@ -24,12 +24,13 @@ def overlay(base: Path, head: Path, names: tuple[str, str], out: Path) -> Path:
     A path among the names is cut to its last part, where that still tells the two apart.
     """
     runs = [Run(folder) for folder in (base, head)]
-    short = [Path(name).name or name for name in names]
-    shown = short if short[0] != short[1] else names
-    entries = [
-        Entry(build(run.folder, run=run), run, name) for run, name in zip(runs, shown, strict=True)
+    last = [Path(name).name or name for name in names]
+    shown = last if last[0] != last[1] else names
+    exhibits = [
+        Exhibit(build(run.folder, run=run), run, name)
+        for run, name in zip(runs, shown, strict=True)
     ]
-    return _write(out, html.render(entries, html.docs_link(out.parent)))
+    return _write(out, html.render(exhibits, html.docs_link(out.parent)))
 
 
 def _write(path: Path, text: str) -> Path:

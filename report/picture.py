@@ -3,16 +3,15 @@
 Times are seconds from the begin of the cell's first phase, so that all cells start together.
 """
 
-from typing import Any
-
 import numpy as np
+from msgspec import Struct
 
 from measure.columns import Floats, Ints, Series
 from measure.kv import kv_steps
 from measure.phases import host_memory
 from measure.timeline import Timeline
 from measure.timing import token_gaps
-from report.blockmap import drawing
+from report.blockmap import Drawing, drawing
 from report.reduce import COLUMNS, keep_places, reduce
 
 TAIL = 3_000_000_000  # shown after the last phase, to see the memory come back
@@ -20,42 +19,93 @@ GAP_BINS = 24  # per factor of ten
 SHORTEST = 1e-6  # seconds: two tokens at once are drawn here
 
 
-def picture(timeline: Timeline) -> dict[str, Any]:
+class Curve(Struct, frozen=True, kw_only=True):
+    """Values at points in time."""
+
+    t: list[float]
+    v: list[float]
+
+
+class MemoryLines(Struct, frozen=True, kw_only=True):
+    """Bytes of the devices, or of the host; each device by itself where there are several."""
+
+    kind: str
+    lines: dict[str, Curve]
+
+
+class KvLines(Struct, frozen=True, kw_only=True):
+    """Slots and requests at shared points in time, the last value given twice."""
+
+    t: list[float | None]
+    live: list[float | None]
+    held: list[float | None]
+    running: list[float | None]
+    waiting: list[float | None]
+    pool: int
+    bytes_per_slot: int | None
+
+
+class GapShares(Struct, frozen=True, kw_only=True):
+    """How the gaps between tokens are spread: shares between edges in seconds, and percentiles."""
+
+    edges: list[float]
+    shares: list[float]
+    counted: int
+    requests: int
+    p50: float
+    p90: float
+    p99: float
+
+
+class Picture(Struct, frozen=True, kw_only=True):
+    """Everything drawn of a cell. A phase is its name, begin and end; a request its id and times:
+    arrived, begun, first token, last token."""
+
+    phases: list[tuple[str, float | None, float | None]]
+    memory: MemoryLines
+    kv: KvLines | None
+    load: dict[str, dict[str, Curve]]
+    gaps: GapShares | None
+    blocks: Drawing | None
+    requests: list[tuple[str, float | None, float | None, float | None, float | None]]
+
+
+def picture(timeline: Timeline) -> Picture:
     """Everything drawn about one cell."""
     start = timeline.start
     end = max([timeline.last, *(w.end or 0 for w in timeline.phases.values())]) + TAIL
-    return {
-        "phases": [
-            [name, _s(window.begin, start), _s(timeline.window(name)[1], start)]  # type: ignore[index]
+    return Picture(
+        phases=[
+            (name, _s(window.begin, start), _s(timeline.window(name)[1], start))  # type: ignore[index]
             for name, window in timeline.phases.items()
         ],
-        "memory": _memory(timeline, start, end),
-        "kv": _kv(timeline, start),
-        "load": _load(timeline, start, end),
-        "gaps": _gaps(timeline),
-        "blocks": drawing(timeline, start),
-        "requests": [
-            [r.id, *(_s(t, start) for t in (r.arrive, r.start, r.first, r.last))]
+        memory=_memory(timeline, start, end),
+        kv=_kv(timeline, start),
+        load=_load(timeline, start, end),
+        gaps=_gaps(timeline),
+        blocks=drawing(timeline, start),
+        requests=[
+            (r.id, _s(r.arrive, start), _s(r.start, start), _s(r.first, start), _s(r.last, start))
             for r in timeline.requests
         ],
-    }
+    )
 
 
-def _memory(timeline: Timeline, start: int, end: int) -> dict[str, Any]:
+def _memory(timeline: Timeline, start: int, end: int) -> MemoryLines:
     devices = timeline.seen.devices
     total = timeline.seen.used() if devices else host_memory(timeline)
     lines = {"total": _line(reduce(total, start, end), start)}
     if len(devices) > 1:
         for uuid, device in devices.items():
             lines[uuid] = _line(reduce(device.memory.series("used"), start, end), start)
-    return {"kind": "device" if devices else "host", "lines": lines}
+    return MemoryLines(kind="device" if devices else "host", lines=lines)
 
 
-def _line(series: Series, start: int) -> dict[str, list[float]]:
-    return {"t": _times(series.t, start), "v": series.v.tolist()}
+def _line(series: Series, start: int) -> Curve:
+    return Curve(t=_times(series.t, start), v=series.v.tolist())
 
 
-def _kv(timeline: Timeline, start: int) -> dict[str, Any] | None:
+def _kv(timeline: Timeline, start: int) -> KvLines | None:
     """Live and held slots, and the requests in flight, on shared points in time."""
     found = kv_steps(timeline)
     if found is None:
@@ -68,18 +118,18 @@ def _kv(timeline: Timeline, start: int) -> dict[str, Any] | None:
             for values in (found.stored, found.held, found.running)
         ]
         keep = np.unique(np.concatenate(kept))
-    return {
-        "t": [*_times(found.t_ns[keep], start), _s(end, start)],
-        "live": _last_again(found.stored[keep]),
-        "held": _last_again(found.held[keep]),
-        "running": _last_again(found.running[keep]),
-        "waiting": _last_again(found.waiting[keep]),
-        "pool": int(found.pool.max()),
-        "bytes_per_slot": timeline.facts.bytes_per_slot,
-    }
+    return KvLines(
+        t=[*_times(found.t_ns[keep], start), _s(end, start)],
+        live=_last_again(found.stored[keep]),
+        held=_last_again(found.held[keep]),
+        running=_last_again(found.running[keep]),
+        waiting=_last_again(found.waiting[keep]),
+        pool=int(found.pool.max()),
+        bytes_per_slot=timeline.facts.bytes_per_slot,
+    )
 
 
-def _load(timeline: Timeline, start: int, end: int) -> dict[str, Any]:
+def _load(timeline: Timeline, start: int, end: int) -> dict[str, dict[str, Curve]]:
     """Power and utilisation of each device."""
     lines = {}
     for uuid, device in timeline.seen.devices.items():
@@ -90,7 +140,7 @@ def _load(timeline: Timeline, start: int, end: int) -> dict[str, Any]:
     return lines
 
 
-def _gaps(timeline: Timeline) -> dict[str, Any] | None:
+def _gaps(timeline: Timeline) -> GapShares | None:
     """How long requests waited between two tokens, as shares of all gaps on a log scale.
 
     All cells have the same bins, so that the heights of two backends can be compared.
@@ -103,13 +153,15 @@ def _gaps(timeline: Timeline) -> dict[str, Any] | None:
     high = np.floor(np.log10(took.max()) * GAP_BINS) + 1
     edges = 10 ** (np.arange(low, high + 1) / GAP_BINS)
     counts, _ = np.histogram(took, edges, weights=found.times)
-    return {
-        "edges": [float(f"{edge:.4g}") for edge in edges],
-        "shares": [round(float(share), 5) for share in counts / found.times.sum()],
-        "counted": found.counted,
-        "requests": found.requests,
-        **{f"p{percent}": found.percentile(percent) for percent in (50, 90, 99)},
-    }
+    return GapShares(
+        edges=[float(f"{edge:.4g}") for edge in edges],
+        shares=[round(float(share), 5) for share in counts / found.times.sum()],
+        counted=found.counted,
+        requests=found.requests,
+        p50=found.percentile(50),
+        p90=found.percentile(90),
+        p99=found.percentile(99),
+    )
 
 
 def _last_again(values: Floats) -> list[float | None]:

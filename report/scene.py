@@ -3,91 +3,156 @@
 Bounded, whatever the length of the run: lines are reduced, prompts cut to their beginning.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from compare import metrics, stats, summary
+from measure import result
 from measure.build import Run
-from measure.result import Cell, Result
 from report import words
-from report.picture import picture
+from report.picture import Picture, picture
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One result to show, with its traces where they are there. Two entries are overlaid."""
+class Exhibit:
+    """One result to show, with its traces where they are there. Two exhibits are overlaid."""
 
-    result: Result
+    result: result.Result
     run: Run | None = None
     name: str = ""
 
 
-def of(entries: list[Entry]) -> Any:
-    """Everything drawn, as builtins that are JSON."""
-    labels = list(dict.fromkeys(cell.label for entry in entries for cell in entry.result.cells))
-    cells = []
-    for number, entry in enumerate(entries):
-        for column in summary.columns(entry.result):
-            label = f"{entry.name}: {column.label}" if len(entries) > 1 else column.label
-            look = {"color": labels.index(column.label), "dash": "dot" if number else "solid"}
-            cells.append({"label": label, **look, **_cell(entry, column)})
-    return _finite({"cells": cells, "requests": _requests(entries)})
+class Throughput(stats.Summary, frozen=True, kw_only=True):
+    """Tokens per second over the repeats, and each of them."""
+
+    values: list[float]
 
 
-def _cell(entry: Entry, column: summary.Column) -> dict[str, Any]:
+class DrawnRow(Struct, frozen=True, kw_only=True):
+    """One request of a cell: when it came, was begun, and had its tokens; seconds."""
+
+    id: str
+    arrive: float
+    start: float | None
+    first: float | None
+    last: float | None
+    output: int
+
+
+class DrawnCell(Struct, frozen=True, kw_only=True):
+    """One backend: its look, its numbers, and its lines where its traces are there."""
+
+    label: str
+    color: int
+    dash: str
+    backend: str
+    status: str
+    layout: str | None
+    kind: str | None
+    timing: result.Timing | None
+    throughput: Throughput | None
+    kv: result.Kv | None
+    ledger: result.Ledger | None
+    rows: list[DrawnRow]
+    picture: Picture | None
+
+
+class DrawnRequest(Struct, frozen=True, kw_only=True):
+    """A request with the beginning of its prompt. `cut` is the whole length where it is longer."""
+
+    id: str
+    text: str | None
+    cut: int
+    prompt_tokens: int
+    output_tokens: Any
+
+
+class Scene(Struct, frozen=True, kw_only=True):
+    """Everything drawn."""
+
+    cells: list[DrawnCell]
+    requests: list[DrawnRequest]
+
+
+def scene(exhibits: list[Exhibit]) -> Scene:
+    """Everything drawn of one result, or of two."""
+    labels = list(dict.fromkeys(cell.label for shown in exhibits for cell in shown.result.cells))
+    cells = [
+        _cell(shown, column, labels.index(column.label), number, len(exhibits) > 1)
+        for number, shown in enumerate(exhibits)
+        for column in summary.columns(shown.result)
+    ]
+    return Scene(cells=cells, requests=_requests(exhibits))
+
+
+def encoded(found: Scene) -> bytes:
+    """As JSON in ASCII: what is no number becomes null, and no text can break the encoding."""
+    plain = _finite(msgspec.to_builtins(found))
+    return json.dumps(plain, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _cell(
+    shown: Exhibit, column: summary.Column, color: int, number: int, named: bool
+) -> DrawnCell:
     cell = column.first
-    same = [c for c in entry.result.cells if c.label == cell.label]
-    speeds = metrics.values(metrics.get("output_tokens_per_s"), same)
-    return {
-        "backend": cell.backend,
-        "status": cell.status,
-        "layout": column.layout,
-        "kind": words.KIND.get(column.layout or ""),
-        "timing": _builtins(cell.timing),
-        "throughput": _builtins(stats.summarize(speeds)) | {"values": speeds} if speeds else None,
-        "kv": _builtins(cell.kv),
-        "ledger": _builtins(cell.ledger),
-        "rows": [
-            {
-                "id": row.id, "arrive": row.arrive, "start": row.start, "first": row.first,
-                "last": row.last, "output": row.output_tokens,
-            }
+    return DrawnCell(
+        label=f"{shown.name}: {column.label}" if named else column.label,
+        color=color,
+        dash="dot" if number else "solid",
+        backend=cell.backend,
+        status=cell.status,
+        layout=column.layout,
+        kind=words.KIND.get(column.layout or ""),
+        timing=cell.timing,
+        throughput=_throughput(column),
+        kv=cell.kv,
+        ledger=cell.ledger,
+        rows=[
+            DrawnRow(
+                id=row.id, arrive=row.arrive, start=row.start, first=row.first, last=row.last,
+                output=row.output_tokens,
+            )
             for row in cell.rows
         ],
-        "picture": _picture(entry, cell),
-    }  # fmt: skip
+        picture=_picture(shown, cell),
+    )  # fmt: skip
 
 
-def _picture(entry: Entry, cell: Cell) -> dict[str, Any] | None:
-    found = entry.run.find(cell.label, cell.repeat) if entry.run else None
-    if entry.run is None or found is None or not found.traces:
+def _throughput(column: summary.Column) -> Throughput | None:
+    speeds = metrics.values(metrics.get("output_tokens_per_s"), column.cells)
+    if not speeds:
         return None
-    return picture(entry.run.timeline(found))
+    return Throughput(**msgspec.structs.asdict(stats.summarize(speeds)), values=speeds)
 
 
-def _requests(entries: list[Entry]) -> list[dict[str, Any]]:
+def _picture(shown: Exhibit, cell: result.Cell) -> Picture | None:
+    found = shown.run.find(cell.label, cell.repeat) if shown.run else None
+    if shown.run is None or found is None or not found.traces:
+        return None
+    return picture(shown.run.timeline(found))
+
+
+def _requests(exhibits: list[Exhibit]) -> list[DrawnRequest]:
     """The requests with the beginning of their prompts."""
-    run = next((entry.run for entry in entries if entry.run), None)
-    shown = []
+    run = next((shown.run for shown in exhibits if shown.run), None)
+    drawn = []
     for request in run.requests if run else []:
         text = request.text
         length = len(text or "")
-        shown.append(
-            {
-                "id": request.id,
-                "text": text[: words.LONGEST] if text is not None else None,
-                "cut": length if length > words.LONGEST else 0,
-                "prompt_tokens": len(request.prompt_ids),
-                "output_tokens": request.output_tokens,
-            }
+        drawn.append(
+            DrawnRequest(
+                id=request.id,
+                text=text[: words.LONGEST] if text is not None else None,
+                cut=length if length > words.LONGEST else 0,
+                prompt_tokens=len(request.prompt_ids),
+                output_tokens=request.output_tokens,
+            )
         )
-    return shown
-
-
-def _builtins(found: msgspec.Struct | None) -> Any:
-    return None if found is None else msgspec.to_builtins(found)
+    return drawn
 
 
 def _finite(value: Any) -> Any:

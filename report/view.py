@@ -5,15 +5,19 @@ Nothing here is markup: the template escapes all of it.
 
 import re
 import shlex
-from typing import Any
 
-from compare import compare, metrics, stats, summary
+from msgspec import Struct
+
+from compare import headline, metrics, stats, summary
+from compare.headline import Fact
+from compare.summary import Column
 from measure.result import Check, Result
 from report import words
-from report.table import ROWS, Write
+from report.rows import TableRow, rows
+from traces import units
 
 # What a reader could take a fact of the headline for, and should not.
-NOT = {
+CAVEATS = {
     "kv_efficiency": "This is about the slots that requests hold, not about all memory: how large "
     "an engine's pool is, is a setting.",
     "kv_bytes_per_live_token": "Weights are not in it, nor the part of a pool that no request "
@@ -28,115 +32,114 @@ MEMORY = {
 }
 
 
-def of(result: Result, name: str) -> dict[str, Any]:
-    """What the template shows of one result; `name` tells two results apart."""
+class BigFact(Struct, frozen=True, kw_only=True):
+    """A fact of the headline: its one number, the sentence, and what it does not say."""
+
+    big: str
+    text: str
+    caveat: str
+
+
+class ColumnView(Struct, frozen=True, kw_only=True):
+    """One backend in the table side by side, and what else to know about it."""
+
+    label: str
+    ok: int
+    repeats: int
+    status: str
+    notes: list[str]
+    log: str
+
+
+class CheckView(Struct, frozen=True, kw_only=True):
+    """One check of one backend."""
+
+    verdict: str
+    said: str
+    note: str = ""
+
+
+class ResultView(Struct, frozen=True, kw_only=True):
+    """One result. `name` tells two results apart; `checks` are by name, a place per backend."""
+
+    name: str
+    facts: list[BigFact]
+    used: list[tuple[str, str]]
+    external: str
+    sentences: list[str]
+    memory: str
+    columns: list[ColumnView]
+    rows: list[TableRow]
+    checks: list[tuple[str, list[CheckView | None]]]
+    command: str
+    environment: list[tuple[str, str]]
+    suite: str
+
+
+def result_view(result: Result, name: str) -> ResultView:
+    """What the template shows of one result."""
     found = summary.columns(result)
     kind = summary.memory_kind(result)
-    return {
-        "name": name,
-        "facts": [
-            {"big": _big(fact), "text": fact.text, "not": NOT.get(fact.name, "")}
-            for fact in compare.headline(result)
+    kinds = [words.KIND.get(column.layout or "", units.DASH) for column in found]
+    return ResultView(
+        name=name,
+        facts=[
+            BigFact(big=_big(fact), text=fact.text, caveat=CAVEATS.get(fact.name, ""))
+            for fact in headline.headline(result)
         ],
-        "used": [
-            (column.label, words.used(column, kind, _speed(result, column))) for column in found
-        ],
-        "external": words.external(found),
-        "sentences": [*words.sentences(result, found), *filter(None, [words.once(found)])],
-        "memory": MEMORY[kind],
-        "columns": [_column(column) for column in found],
-        "rows": _rows(found),
-        "checks": _checks(found),
-        "command": _command(result),
-        "environment": words.flat(result.environment),
-        "suite": "\n".join(f"{name} = {value}" for name, value in words.flat(result.suite)),
-    }
+        used=[(column.label, words.used(column, kind, _speed(column))) for column in found],
+        external=words.external(found),
+        sentences=[*words.sentences(result, found), *filter(None, [words.once(found)])],
+        memory=MEMORY[kind],
+        columns=[_column(column) for column in found],
+        rows=[TableRow(name="layout", title="KV cache", cells=kinds), *rows(found)],
+        checks=_checks(found),
+        command=_command(result),
+        environment=words.flat(result.environment),
+        suite="\n".join(f"{name} = {value}" for name, value in words.flat(result.suite)),
+    )
 
 
-def _rows(found: list[summary.Column]) -> list[dict[str, Any]]:
-    """The comparison's rows; the first of a group is marked, to be set off from the one before."""
-    kinds = [words.KIND.get(column.layout or "", words.DASH) for column in found]
-    rows: list[dict[str, Any]] = [{"title": "KV cache", "cells": kinds, "first": False}]
-    first = True
-    for title, value, write in ROWS:
-        if not value:
-            first = True
-        elif any(column.values.get(value) is not None for column in found):
-            cells = [write(column.values.get(value)) for column in found]
-            rows.append({"title": title, "cells": cells, "first": first})
-            first = False
-    return rows
-
-
-def _speed(result: Result, column: summary.Column) -> stats.Summary | None:
+def _speed(column: Column) -> stats.Summary | None:
     """The throughput over the repeats, with its interval where there are several."""
-    cells = [cell for cell in result.cells if cell.label == column.label and cell.status == "ok"]
-    values = metrics.values(metrics.get("output_tokens_per_s"), cells)
+    values = metrics.values(metrics.get("output_tokens_per_s"), column.cells)
     return stats.summarize(values) if values else None
 
 
-def changes(base: Result, head: Result) -> dict[str, Any]:
-    """What differs between two runs: for each backend of both, every number and its change."""
-    before, after = ({c.label: c for c in summary.columns(run)} for run in (base, head))
-    both = [label for label in before if label in after]
-    rows = []
-    for title, value, write in ROWS:
-        cells = [
-            _change(before[label].values.get(value), after[label].values.get(value), write)
-            for label in both
-        ]
-        if value and any(cell["said"] != words.DASH for cell in cells):
-            rows.append({"title": title, "cells": cells})
-    only = [label for label in (*before, *after) if (label in before) != (label in after)]
-    return {"labels": both, "rows": rows, "only": only}
-
-
-def _change(base: float | None, head: float | None, write: Write) -> dict[str, str]:
-    """Both values, or one where they are written alike, and the change of the exact numbers."""
-    old, new = write(base), write(head)
-    if base is None or head is None:
-        return {"said": old if old == new else f"{old} \u2192 {new}", "change": ""}
-    share = ""
-    if base and head != base:
-        ratio = head / base
-        share = f"{ratio - 1:+.1%}" if 0.5 <= ratio < 2 else words.ratio(ratio)
-    return {"said": old if old == new else f"{old} \u2192 {new}", "change": share}
-
-
-def _big(fact: compare.Fact) -> str:
+def _big(fact: Fact) -> str:
     """A fact in one number."""
     if fact.ratio and fact.ratio != 1:
-        return words.ratio(fact.ratio if fact.ratio > 1 else 1 / fact.ratio) + (
+        return units.ratio(fact.ratio if fact.ratio > 1 else 1 / fact.ratio) + (
             "" if fact.ratio > 1 else " less"
         )
-    return metrics.show(fact.value, fact.unit)
+    return units.show(fact.value, fact.unit)
 
 
-def _column(column: summary.Column) -> dict[str, Any]:
-    return {
-        "label": column.label,
-        "ok": column.ok,
-        "repeats": column.repeats,
-        "said_status": words.status(column),
-        "notes": words.notes(column),
-        "log": "\n".join(column.log_tail) if column.ok < column.repeats else "",
-    }
+def _column(column: Column) -> ColumnView:
+    return ColumnView(
+        label=column.label,
+        ok=column.ok,
+        repeats=column.repeats,
+        status=words.status(column),
+        notes=words.notes(column),
+        log="\n".join(column.log_tail) if column.ok < column.repeats else "",
+    )
 
 
-def _checks(found: list[summary.Column]) -> list[tuple[str, list[dict[str, str] | None]]]:
+def _checks(found: list[Column]) -> list[tuple[str, list[CheckView | None]]]:
     """A row for each check, a cell for each backend; parity is one of them."""
-    made: dict[str, list[dict[str, str] | None]] = {}
+    made: dict[str, list[CheckView | None]] = {}
     for place, column in enumerate(found):
-        for check in column.first.validity:
+        for check in column.checks:
             row = made.setdefault(check.name, [None] * len(found))
-            row[place] = {"verdict": check.verdict, "said": _both(check), "note": check.note}
+            row[place] = CheckView(verdict=check.verdict, said=_both(check), note=check.note)
         if column.parity:
             row = made.setdefault(f"same tokens as {column.parity.reference}", [None] * len(found))
             said = [words.parity(column.parity).removeprefix(f"{column.parity.verdict}: ")]
             said.append(column.parity.method)
             said += [words.divergence(column.parity), column.parity.note]
             text = "; ".join(part for part in said if part)
-            row[place] = {"verdict": column.parity.verdict, "said": text, "note": ""}
+            row[place] = CheckView(verdict=column.parity.verdict, said=text)
     return list(made.items())
 
 
@@ -174,7 +177,7 @@ def about(result: Result) -> str:
         f"{load.output_tokens:,} output tokens asked for, on {_machine(result)}."
     )
     begun = result.volatile.get("begun")
-    said += f" Begun {_moment(words.short(begun))}." if begun else ""
+    said += f" Begun {_moment(words.cut(begun))}." if begun else ""
     return said
 
 

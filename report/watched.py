@@ -11,8 +11,8 @@ import msgspec
 from measure.load import read_json
 from measure.watched import ABOUT, load_watch, summarize
 from report import watched_svg
-from report.words import seconds, size
 from traces.reader import Damage
+from traces.units import seconds, size
 
 
 def write(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from html import escape
 from measure.columns import Series
 from measure.sampled import Sampled
 from report.reduce import reduce
-from report.words import size
+from traces.units import size
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, GAP = 960, 200, 90, 20, 30, 50
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#999999", "#000000")

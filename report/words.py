@@ -1,14 +1,16 @@
-"""How numbers and outcomes are written, the same in every output; and the sentences beside them."""
+"""How outcomes are said, the same in every output; and the sentences beside the numbers."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from compare.metrics import EVERY
 from compare.stats import Summary
 from compare.summary import Column
 from measure.result import Check, Parity, Result
+from report.rows import written
+from traces.units import DASH, count, rate, share, size
 
-DASH = "-"
 LONGEST = 400
 KIND = {
     "dynamic": "grows with each request",
@@ -16,56 +18,6 @@ KIND = {
     "padded": "a padded batch",
     "paged": "blocks handed out on demand",
 }
-
-
-def size(value: float | None) -> str:
-    """Bytes in binary units."""
-    if value is None:
-        return DASH
-    sign, value = ("-" if value < 0 else ""), abs(value)
-    power = next((power for power in (0, 1, 2) if value < 1000 * 1024**power), 3)
-    value /= 1024**power
-    digits = 0 if not power or value >= 100 else 1 if value >= 10 else 2
-    return f"{sign}{value:,.{digits}f} {('B', 'KiB', 'MiB', 'GiB')[power]}"
-
-
-def seconds(value: float | None) -> str:
-    """Seconds, or milliseconds below one."""
-    if value is None:
-        return DASH
-    if value < 0.01:
-        return f"{value * 1e3:.2g} ms"
-    return (
-        f"{value * 1e3:.0f} ms"
-        if value < 1
-        else f"{value:.3g} s"
-        if value < 100
-        else f"{value:,.0f} s"
-    )
-
-
-def share(value: float | None) -> str:
-    """A share in percent."""
-    return DASH if value is None else f"{value:.1%}"
-
-
-def count(value: float | None) -> str:
-    """A count, or the mean of counts."""
-    if value is None:
-        return DASH
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.1f}"
-
-
-def rate(value: float | None) -> str:
-    """Tokens per second."""
-    return (
-        DASH if value is None else f"{value:,.0f} tok/s" if value >= 100 else f"{value:.3g} tok/s"
-    )
-
-
-def ratio(value: float | None) -> str:
-    """A ratio."""
-    return DASH if value is None else f"{value:.3g}x"
 
 
 def parity(found: Parity | None) -> str:
@@ -131,11 +83,11 @@ def flat(settings: Mapping[str, Any], under: str = "") -> list[tuple[str, str]]:
         elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
             lines += flat({str(i): item for i, item in enumerate(value)}, f"{under}{name}.")
         elif value is not None:
-            lines.append((f"{under}{name}", short(value)))
+            lines.append((f"{under}{name}", cut(value)))
     return lines
 
 
-def short(value: Any) -> str:
+def cut(value: Any) -> str:
     """A value as text, cut after what one cares to read."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters in all)"
@@ -152,7 +104,9 @@ def notes(column: Column) -> list[str]:
         said.append(f"{label}: {diverged}")
     if column.parity and column.parity.verdict == "fail":
         said.append(f"{label}: not the model's tokens: {column.parity.note}")
-    for check in column.failed_checks:
+    if column.left_out:
+        said.append(f"{label}: left out of its numbers: {column.left_out} of {column.ok} repeats")
+    for check in (check for check in column.checks if check.verdict == "fail"):
         both = f"{number(check.ours)} against {number(check.theirs)}"
         said.append(f"{label}: check failed: {check.name}: {both}")
     return said + [f"{label}: doubtful: {doubt}" for doubt in column.suspect]
@@ -163,15 +117,15 @@ def used(column: Column, kind: str, speed: Summary | None) -> str:
     values = column.values
     if not column.ok:
         return f"did not run to its end ({column.status})."
-    peak = size(values.get("peak"))
+    peak = size(values.get("run_peak"))
     said = f"used at most {peak} of {'GPU' if kind == 'device' else 'host'} memory during the run"
-    if (held := values.get("mean_reserved_bytes")) is not None:
+    if (held := values.get("kv_held_bytes")) is not None:
         said += f"; its requests held {size(held)} of KV cache on average"
-        full = values.get("efficiency")
+        full = values.get("kv_efficiency")
         said += f", {share(full)} of it with live tokens" if full is not None else ""
     if speed is not None:
         said += f". It generated {rate(speed.mean)}{_interval(speed)}"
-        if most := values.get("peak_running"):
+        if most := column.ranges.get("peak_running", (0, 0))[1]:
             said += f", up to {count(most)} requests at once" if most > 1 else ", one by one"
     return said + "."
 
@@ -203,8 +157,8 @@ def sentences(result: Result, columns: list[Column]) -> list[str]:
     """What a newcomer needs to read the table, said only where it is true of this run."""
     said = [] if result.complete else [UNFINISHED]
     said += [_same(result), *_fewer(result, columns)]
-    if paged := [c for c in columns if c.layout == "paged" and c.values.get("pool_bytes")]:
-        pools = " and ".join(f"of {c.label} ({size(c.values['pool_bytes'])})" for c in paged)
+    if paged := [c for c in columns if c.layout == "paged" and c.values.get("kv_pool_bytes")]:
+        pools = " and ".join(f"of {c.label} ({size(c.values['kv_pool_bytes'])})" for c in paged)
         said.append(
             f"The KV pool {pools} is a setting: it is taken at the start whatever the load, so "
             "memory in use is not need. What the requests needed is under 'KV held'."
@@ -218,10 +172,12 @@ def sentences(result: Result, columns: list[Column]) -> list[str]:
 
 def _fewer(result: Result, columns: list[Column]) -> list[str]:
     """Who did how much of the work, where not all did all of it."""
-    ran = {column.label: column.first.requests_run for column in columns if column.ok}
-    if all(number in (None, result.workload.requests) for number in ran.values()):
+    ran = {
+        c.label: c.ranges["requests_run"] for c in columns if c.ok and "requests_run" in c.ranges
+    }
+    if all(low == result.workload.requests for low, _ in ran.values()):
         return []
-    each = ", ".join(f"{label} {count(number)}" for label, number in ran.items())
+    each = ", ".join(f"{c.label} {written(c, EVERY['requests_run'])}" for c in columns if c.ok)
     return [
         f"Not everybody ran all of them: in the time budget fitted {each}, always the first ones. "
         "Rates and shares can be compared, but they are of unequal loads; totals cannot."

@@ -31,7 +31,7 @@ def filled(text: str) -> str:
 def _table(name: str) -> str:
     result = canonical.loads(REFERENCE / name / "result.json")
     out = io.StringIO()
-    table.render(result, Console(file=out, width=WIDTH, color_system=None))
+    table.show(result, Console(file=out, width=WIDTH, color_system=None))
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
     return "```text\n" + "\n".join(lines).strip("\n") + "\n```\n"
 
@@ -39,7 +39,7 @@ def _table(name: str) -> str:
 def main() -> None:
     README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
     source = REFERENCE / PICTURED
-    figures.render(canonical.loads(source / "result.json"), source, ROOT / "docs" / "figures")
+    figures.write(canonical.loads(source / "result.json"), source, ROOT / "docs" / "figures")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from measure import canonical
 from measure.build import Run
 from measure.result import Result
 from report import figures, html
-from report.scene import Entry
+from report.scene import Exhibit
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "results" / "reference"
@@ -51,8 +51,8 @@ def main(out: Path) -> None:
         result, run = canonical.loads(folder / "result.json"), Run(folder)
         target = out / folder.name
         target.mkdir(parents=True)
-        (target / "report.html").write_text(html.render([Entry(result, run)]), encoding="utf-8")
-        figures.render(result, folder, target, run)
+        (target / "report.html").write_text(html.render([Exhibit(result, run)]), encoding="utf-8")
+        figures.write(result, folder, target, run)
         shutil.copy(folder / "result.json", target)
         results.append((folder.name, result))
     page = Environment(autoescape=True).from_string(PAGE)

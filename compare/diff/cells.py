@@ -12,11 +12,42 @@ from measure.result import Cell
 
 Key = tuple[str, str, str]
 
+_WORK = ("requests_run", "output_tokens")
+_WRONG = ("oom", "failed", "crashed", "timeout")
+
 
 def key(cell: Cell) -> Key:
     """What a cell is."""
     options = msgspec.json.encode(cell.options, order="sorted").decode()
     return cell.label, cell.backend, options
+
+
+def name(which: Key) -> str:
+    """A cell's name where only a line tells cells apart: its label, and its options if any."""
+    label, _, options = which
+    return label if options == "{}" else f"{label} {options}"
+
+
+def went_wrong(cell: Cell) -> bool:
+    """Say whether the backend is to blame that there is no result; an interruption is nobody's."""
+    return cell.status in _WRONG
+
+
+def work(cells: Iterable[Cell]) -> tuple[tuple[int, ...], ...]:
+    """The requests and the tokens that the repeats which ran did: each count once, in order."""
+    ran = [cell for cell in cells if cell.status == "ok"]
+    return tuple(
+        tuple(sorted({count for cell in ran if (count := getattr(cell, name)) is not None}))
+        for name in _WORK
+    )
+
+
+def other_work(base: Iterable[Cell], head: Iterable[Cell]) -> str:
+    """Say which count shows that the two sides did not do the same work; empty if they did."""
+    for name, one, two in zip(_WORK, work(base), work(head), strict=True):
+        if one and two and one != two:
+            return f"other work: {name} {' -> '.join('/'.join(map(str, s)) for s in (one, two))}"
+    return ""
 
 
 def grouped(cells: Iterable[Cell]) -> dict[Key, list[Cell]]:

@@ -15,7 +15,7 @@ from compare.diff.outcome import Mismatch, Treatment
 from measure.result import Result
 from traces.errors import Problem
 
-Fact = Callable[[Result], Any]
+Aspect = Callable[[Result], Any]
 
 _SETTING = re.compile(
     r"(?!\w*VISIBLE_DEVICES)((NCCL|VLLM|TORCH|PYTORCH|TRITON|OMP|MKL|KMP|FLASHINFER|CUDA)_|LD_PRELOAD)"
@@ -84,7 +84,7 @@ def _dicts(listed: Any) -> Iterator[dict[str, Any]]:
     return (entry for entry in (listed if isinstance(listed, list) else []) if type(entry) is dict)
 
 
-REFUSE: dict[str, Fact] = {
+REFUSE: dict[str, Aspect] = {
     "workload": workload,
     "model": model,
     "same weights": lambda r: r.model.same_weights,
@@ -93,7 +93,7 @@ REFUSE: dict[str, Fact] = {
     "device": lambda r: r.device,
     "processor": processor,
 }
-WARN: dict[str, Fact] = {
+WARN: dict[str, Aspect] = {
     "driver": lambda r: part(r, "driver"),
     "cuda": lambda r: part(r, "cuda"),
     "power-limit": power_limit,
@@ -129,7 +129,7 @@ def mismatches(base: Result, head: Result, vary: Iterable[str] = ()) -> list[Mis
 
 
 def _differing(
-    facts: dict[str, Fact],
+    facts: dict[str, Aspect],
     treatment: Treatment,
     base: Result,
     head: Result,
@@ -153,5 +153,5 @@ def _packages(*results: Result) -> list[str]:
     return sorted(names)
 
 
-def _version(name: str) -> Fact:
+def _version(name: str) -> Aspect:
     return lambda r: part(r, "versions", name)

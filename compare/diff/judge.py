@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from compare import metrics, noise, stats
+from compare.diff.cells import other_work, went_wrong
 from compare.diff.outcome import CellDiff, Row
 from compare.metrics import Metric
 from compare.stats import Change, Summary, Verdict, Weight
 from measure.result import Cell
-
-WENT_WRONG = ("oom", "failed", "crashed", "timeout")
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -42,7 +41,7 @@ def cell(base: list[Cell], head: list[Cell], rules: Rules) -> CellDiff:
     found.rows = [row for row in (_outcome(base, head), _parity(base, head)) if row]
     for side, cells in (("base", base), ("head", head)):
         found.notes += [f"{side} {note}" for note in noise.notes(cells)]
-    if other := _other_work(base, head):
+    if other := other_work(base, head):
         found.state = "incomparable"
         found.notes.insert(0, other)
         return found
@@ -66,7 +65,7 @@ def _row(
     one, two = metrics.values(metric, base), metrics.values(metric, head)
     if not one or not two:
         return None
-    tau = rules.tolerances.get(metric.name, metric.tau)
+    tau = rules.tolerances.get(metric.name, metric.tolerance(base + head))
     change = stats.compare(one, two, better=metric.better, tau=tau, exact=metric.exact)
     weight, why = _weight(metric, change, bool(rules.metrics), requests)
     return Row(
@@ -109,16 +108,6 @@ def _demote(rows: list[Row], why: str) -> None:
             row.weight, row.why = "advises", why
 
 
-def _other_work(base: list[Cell], head: list[Cell]) -> str:
-    """Say which count shows that the two sides did not do the same work."""
-    for name in ("requests_run", "output_tokens"):
-        one, two = ({getattr(c, name) for c in side if c.status == "ok"} for side in (base, head))
-        if one and two and one != two:
-            shown = " -> ".join("/".join(map(str, sorted(side, key=str))) for side in (one, two))
-            return f"other work: {name} {shown}"
-    return ""
-
-
 def _one_sided(base: list[Cell], head: list[Cell]) -> str:
     """Name the checks that always fail on one side and never on the other."""
     for side, here, there in (("base", base, head), ("head", head, base)):
@@ -137,24 +126,24 @@ def _failed_checks(cell: Cell) -> set[str]:
 
 def _outcome(base: list[Cell], head: list[Cell]) -> Row | None:
     """Repeats that did not end well; None where all did. Interruptions are nobody's fault."""
-    return _shares(
+    return _mishap(
         "outcome", "repeats that failed",
-        [c.status in WENT_WRONG for c in base], [c.status in WENT_WRONG for c in head],
+        [went_wrong(c) for c in base], [went_wrong(c) for c in head],
         ", ".join(f"{n} x {status}" for status, n in _reasons(head)),
     )  # fmt: skip
 
 
 def _reasons(cells: list[Cell]) -> list[tuple[str, int]]:
-    return Counter(str(c.status) for c in cells if c.status in WENT_WRONG).most_common()
+    return Counter(str(c.status) for c in cells if went_wrong(c)).most_common()
 
 
 def _parity(base: list[Cell], head: list[Cell]) -> Row | None:
     """Repeats whose tokens were not the reference's."""
     one, two = ([c.parity.verdict == "fail" for c in s if c.parity] for s in (base, head))
-    return _shares("parity", "repeats that failed parity", one, two, "")
+    return _mishap("parity", "repeats that failed parity", one, two, "")
 
 
-def _shares(
+def _mishap(
     name: str, title: str, base: Sequence[bool], head: Sequence[bool], why: str
 ) -> Row | None:
     """A row for something that must not happen. New is a regression, gone an improvement."""
@@ -163,8 +152,11 @@ def _shares(
     verdict: Verdict = "unchanged"
     if any(base) != any(head):
         verdict = "regressed" if any(head) else "improved"
-    sides = (Summary(n=len(side), mean=sum(side) / len(side)) for side in (base, head))
     change = Change(
-        base=next(sides), head=next(sides), verdict=verdict, weight="gates", exact=True, tau=0.0
+        base=_share(base), head=_share(head), verdict=verdict, weight="gates", exact=True, tau=0.0
     )
     return Row(metric=name, title=title, unit="share", change=change, weight="gates", why=why)
+
+
+def _share(happened: Sequence[bool]) -> Summary:
+    return Summary(n=len(happened), mean=sum(happened) / len(happened))

@@ -6,7 +6,7 @@ from compare.metrics import Better
 from compare.stats import Verdict
 
 
-class Run(Struct, kw_only=True):
+class TrendRun(Struct, kw_only=True):
     """One result on the time axis. `link` leads to its folder, relative to the results folder."""
 
     begun: str
@@ -17,7 +17,7 @@ class Run(Struct, kw_only=True):
     environment: dict[str, str] = field(default_factory=dict)
 
 
-class Change(Struct, kw_only=True):
+class Moved(Struct, kw_only=True):
     """Parts of the environment that are not what they were one run before."""
 
     run: int
@@ -36,7 +36,7 @@ class Step(Struct, kw_only=True):
     """What changed in the environment at the same run: a likely cause."""
 
 
-class Series(Struct, kw_only=True):
+class MetricSeries(Struct, kw_only=True):
     """One metric of one cell: at run `runs[i]` it was `mean[i]`, between `low[i]` and `high[i]`."""
 
     cell: str
@@ -51,19 +51,19 @@ class Series(Struct, kw_only=True):
     steps: list[Step] = field(default_factory=list)
 
 
-class Group(Struct, kw_only=True):
+class Experiment(Struct, kw_only=True):
     """Runs of one experiment: the same workload, model, dtype and machine, oldest first."""
 
     name: str
     about: dict[str, str]
-    runs: list[Run] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
-    series: list[Series] = field(default_factory=list)
+    runs: list[TrendRun] = field(default_factory=list)
+    changes: list[Moved] = field(default_factory=list)
+    series: list[MetricSeries] = field(default_factory=list)
 
 
 class Trend(Struct, kw_only=True):
     """All results of a folder."""
 
     schema: int = 1
-    groups: list[Group]
+    groups: list[Experiment]
     damaged: list[str]

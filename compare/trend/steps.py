@@ -12,7 +12,7 @@ from statistics import median  # what an outlier within a segment does not move
 from typing import TYPE_CHECKING, Any
 
 from compare import metrics, stats
-from compare.trend.outcome import Change, Series, Step
+from compare.trend.outcome import MetricSeries, Moved, Step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,7 @@ LEAST = 0.01  # a smaller step of a measured metric is no news
 OUTLIER = 4.0  # deviations from the neighbours
 
 
-def find(series: Series, changes: Sequence[Change]) -> list[Step]:
+def find(series: MetricSeries, changes: Sequence[Moved]) -> list[Step]:
     """The steps of one series, each with what changed in the environment at that run."""
     if len(series.mean) < 2 * SHORTEST or min(series.mean) == max(series.mean):
         return []
@@ -69,7 +69,7 @@ def _joints(ends: list[int]) -> list[tuple[int, int, int]]:
 
 
 def _step(
-    series: Series, raw: "Floats", start: int, at: int, end: int, changes: Sequence[Change]
+    series: MetricSeries, raw: "Floats", start: int, at: int, end: int, changes: Sequence[Moved]
 ) -> Step:
     before, after = median(raw[start:at].tolist()), median(raw[at:end].tolist())
     run = series.runs[at]

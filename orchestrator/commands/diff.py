@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from compare import metrics
-from compare.diff import compare
 from compare.diff.outcome import Diff
+from compare.diff.results import diff as compare
 from orchestrator import history
 from report.diff import as_json, junit, markdown, table
 from traces.errors import Problem
@@ -62,11 +62,11 @@ def command(
         metrics.get(name)
     limits = tolerances(tolerance)
     (one, first), (two, second) = history.pair(base, head, results)
-    diff = compare.diff(
+    diff = compare(
         first, second, names=(one, two), metrics=named, tolerances=limits, vary=vary,
         strict=strict, force=force,
     )  # fmt: skip
-    click.echo(render(diff, form, bool(named), explain), nl=False)
+    click.echo(in_format(diff, form, bool(named), explain), nl=False)
     if html:
         _overlay(base, head, html)
     return diff.exit_code
@@ -84,7 +84,7 @@ def _overlay(base: str, head: str, out: Path) -> None:
     pages.overlay(Path(base), Path(head), (base, head), out)
 
 
-def render(diff: Diff, form: str, named: bool = False, explain: bool = False) -> str:
+def in_format(diff: Diff, form: str, named: bool = False, explain: bool = False) -> str:
     """The diff in one of the formats."""
     if form == "markdown":
         return markdown.render(diff, named=named)

@@ -17,6 +17,7 @@ from traces.cell import DeviceState
 from traces.errors import OK, USAGE, Problem
 from traces.records import Device
 from traces.sampling import Settings
+from traces.units import size
 
 NEEDED_DISK = 2 << 30  # the prepared model, and room for traces
 GOOD, BAD, NOTE = "ok  ", "MISS", "note"
@@ -44,10 +45,10 @@ def _machine() -> Iterator[Finding]:
     memory = psutil.virtual_memory()
     yield (
         GOOD,
-        f"{platform.system()} {platform.machine()}, {cores} cores, {_gib(memory.total)} memory",
+        f"{platform.system()} {platform.machine()}, {cores} cores, {size(memory.total)} memory",
     )
     if memory.available < 4 << 30:
-        yield BAD, f"{_gib(memory.available)} memory free: the engines want 4 GiB; end something"
+        yield BAD, f"{size(memory.available)} memory free: the engines want 4 GiB; end something"
     version = platform.python_version()
     yield (GOOD, f"Python {version}") if sys.version_info >= (3, 11) else (
         BAD, f"Python {version}: 3.11 or newer is needed; make setup PYTHON=python3.12"
@@ -74,7 +75,7 @@ def _gpu(folder: Path) -> Iterator[Finding]:
 
 
 def _device(device: Device, now: DeviceState) -> Iterator[Finding]:
-    total = _gib(device.memory_total) if device.memory_total else "unknown memory"
+    total = size(device.memory_total) if device.memory_total else "unknown memory"
     yield GOOD, f"GPU {device.index}: {device.name}, {total}, driver {device.driver}"
     if now.pids:
         pids = ", ".join(str(process.pid) for process in now.pids)
@@ -126,10 +127,6 @@ def _disk() -> Iterator[Finding]:
         mark = GOOD if free > NEEDED_DISK else BAD
         yield (
             mark,
-            f"{_gib(free)} free for {what} under {folder}"
-            + ("" if mark == GOOD else f": {_gib(NEEDED_DISK)} are needed"),
+            f"{size(free)} free for {what} under {folder}"
+            + ("" if mark == GOOD else f": {size(NEEDED_DISK)} are needed"),
         )
-
-
-def _gib(size: float) -> str:
-    return f"{size / 2**30:.1f} GiB"

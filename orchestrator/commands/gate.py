@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from compare import metrics
-from compare.diff import compare
 from compare.diff.outcome import Diff
+from compare.diff.results import diff as compare
 from orchestrator import gate, history, lock
 from orchestrator.checkout import checkouts
-from orchestrator.commands.diff import render, tolerances
+from orchestrator.commands.diff import in_format, tolerances
 from orchestrator.stopping import in_order
 from orchestrator.store import Folder
 from report.diff import junit, markdown
@@ -56,12 +56,12 @@ def command(
                 side.setup()
             _tell(f"{rounds} rounds of both, interleaved")
             one, two = gate.measure(sides, rounds, given, folder, limit_s)
-    diff = compare.diff(
+    diff = compare(
         one, two, names=(f"{base}", f"{head}"), metrics=named, tolerances=limits, vary=vary,
         strict=strict,
     )  # fmt: skip
     _keep(diff, folder)
-    click.echo(render(diff, "table", bool(named)), nl=False)
+    click.echo(in_format(diff, "table", bool(named)), nl=False)
     _tell(f"both results are in {folder}")
     return diff.exit_code
 

@@ -15,10 +15,10 @@ from orchestrator import lock, nights, retention
 from orchestrator.stopping import in_order
 from report import night_text
 from traces import duration
-from traces.errors import INVALID, OK, REGRESSION
+from traces.errors import INCOMPARABLE, INVALID, OK, REGRESSION
 
 MOST = 5  # times the window: nights of other suites are among those that are looked at
-CODES = {"regressed": REGRESSION, "invalid": INVALID}
+CODES = {"regressed": REGRESSION, "incomparable": INCOMPARABLE, "invalid": INVALID}
 
 
 @click.command(name="nightly", context_settings={"ignore_unknown_options": True})
@@ -44,7 +44,8 @@ def command(
     """Run a suite, compare it with the last nights, and keep house.
 
     More arguments for the run can follow after --. Exits 1 on a regression that a second run
-    confirmed, 4 when there is nothing valid to judge.
+    confirmed, 3 when a backend did other work than every night before, 4 when there is nothing
+    valid to judge.
     """
     if accept:
         click.echo(f"{nights.accept(results)}: accepted, compared with from now on")

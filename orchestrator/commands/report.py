@@ -33,7 +33,7 @@ def command(folder: Path, timeline: bool) -> None:
     written = pages.write(folder, result, run)
     if timeline:
         written.append(perfetto.write(folder, run))
-    table.render(result, Console())
+    table.show(result, Console())
     click.echo(f"\nWritten: {', '.join(str(path) for path in written)}")
 
 

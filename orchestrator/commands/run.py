@@ -72,7 +72,7 @@ def command(
                     folder.discard()
                 raise
         pages.write(folder.path, result)
-        table.render(result, Console())
+        table.show(result, Console())
     if not quiet:
         click.echo(
             f"\nEverything is in {folder.path}: report.html, report.md, result.json, traces."

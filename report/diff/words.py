@@ -3,8 +3,8 @@
 from math import isclose
 
 from compare.diff.outcome import Diff, Mismatch, Row, Side
-from compare.metrics import show
 from compare.stats import CONFIDENCE, MOST_REPEATS, Change
+from traces.units import show
 
 
 def plain(text: str) -> str:

@@ -6,13 +6,13 @@ A benchmark per cell, a measure per metric; the interval becomes the lower and u
 import msgspec
 
 from measure.result import Result
-from report.export import summaries
+from report.export.summaries import summaries
 
 
 def render(result: Result) -> bytes:
     """The whole file."""
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for entry in summaries.entries(result):
+    for entry in summaries(result):
         name = f"{result.workload.name}/{result.model.name}/{entry.cell.label}"
         value = {"value": entry.summary.mean}
         if entry.summary.low is not None and entry.summary.high is not None:

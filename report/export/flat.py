@@ -5,13 +5,14 @@ can be put together. What a cell does not have stays empty.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
 from compare.diff import facts
 from compare.metrics import METRICS
 from measure.result import Cell, Result
+
+Value = str | float | bool | None
 
 ABOUT = (
     "suite", "begun", "commit", "dirty", "model", "dtype", "device", "processor", "workload",
@@ -20,14 +21,14 @@ ABOUT = (
 COLUMNS = (*ABOUT, *(metric.name for metric in METRICS))
 
 
-def rows(result: Result) -> Iterator[dict[str, Any]]:
+def rows(result: Result) -> Iterator[dict[str, Value]]:
     """Every repeat of every cell; the keys are COLUMNS, in that order."""
     common = about(result)
     for cell in result.cells:
         yield {**common, **_cell(cell), **{m.name: m.read(cell) for m in METRICS}}
 
 
-def about(result: Result) -> dict[str, Any]:
+def about(result: Result) -> dict[str, Value]:
     """What all cells share."""
     return {
         "suite": _text(result.suite.get("name")),
@@ -42,12 +43,12 @@ def about(result: Result) -> dict[str, Any]:
     }
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     """Free-form parts of a result may hold anything; columns have one type."""
     return None if value is None else str(value)
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
+def _cell(cell: Cell) -> dict[str, Value]:
     return {
         "label": cell.label,
         "backend": cell.backend,

@@ -4,12 +4,13 @@ Names end in their base unit, as OpenMetrics asks. Values are means over the rep
 timestamp: the reader's scrape time is what such a file is dated by.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from compare.metrics import Metric
 from measure.result import Result
-from report.export import flat, summaries
-from report.export.summaries import Entry
+from report.export import flat
+from report.export.flat import Value
+from report.export.summaries import MetricOfCell, summaries
 
 SUFFIX = {"s": "seconds", "B": "bytes", "share": "ratio", "J": "joules"}
 
@@ -24,15 +25,15 @@ def render(result: Result) -> bytes:
         "# HELP pagedbench_run What was measured.",
         f"pagedbench_run_info{_labels(info)} 1",
     ]
-    by_metric: dict[str, list[Entry]] = {}
-    for entry in summaries.entries(result):
+    by_metric: dict[str, list[MetricOfCell]] = {}
+    for entry in summaries(result):
         by_metric.setdefault(entry.metric.name, []).append(entry)
     for entries in by_metric.values():
         lines += _family(entries, common)
     return "\n".join([*lines, "# EOF", ""]).encode()
 
 
-def _family(entries: list[Entry], common: dict[str, object]) -> Iterator[str]:
+def _family(entries: list[MetricOfCell], common: Mapping[str, Value]) -> Iterator[str]:
     metric = entries[0].metric
     name = _name(metric)
     yield f"# TYPE {name} gauge"
@@ -51,11 +52,11 @@ def _name(metric: Metric) -> str:
     return f"{stem}_{suffix}" if suffix and not stem.endswith(suffix) else stem
 
 
-def _labels(labels: dict[str, object]) -> str:
+def _labels(labels: Mapping[str, Value]) -> str:
     return f"{{{','.join(_pairs(labels.items()))}}}"
 
 
-def _pairs(items: Iterable[tuple[str, object]]) -> Iterator[str]:
+def _pairs(items: Iterable[tuple[str, Value]]) -> Iterator[str]:
     for name, value in items:
         if value is not None:
             yield f'{name}="{_escape(str(value))}"'

@@ -11,19 +11,19 @@ from measure.result import Cell, Result
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One metric of one cell."""
+class MetricOfCell:
+    """One metric of one cell, over its repeats."""
 
     cell: Cell
     metric: Metric
     summary: Summary
 
 
-def entries(result: Result) -> Iterator[Entry]:
+def summaries(result: Result) -> Iterator[MetricOfCell]:
     """Every metric that a cell has and its number of requests supports."""
     for repeats in cells.grouped(result.cells).values():
         requests = min(cell.requests_run or cell.requests_asked for cell in repeats)
         for metric in metrics.METRICS:
             values = metrics.values(metric, repeats)
             if values and metric.supported(requests):
-                yield Entry(repeats[0], metric, stats.summarize(values))
+                yield MetricOfCell(repeats[0], metric, stats.summarize(values))

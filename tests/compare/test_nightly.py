@@ -121,6 +121,34 @@ def test_a_backend_that_failed_needs_no_history():
     assert night.judge(result, []).verdict == "regressed"
 
 
+def shortened(result, label, requests):
+    """The result with fewer requests done by one backend, at the speed of so small a load."""
+    for cell in result.cells:
+        if cell.label == label:
+            cell.requests_run, cell.output_tokens = requests, 64 * requests
+            cell.timing.output_tokens_per_s *= requests / 4
+    return result
+
+
+def test_less_work_than_before_is_incomparable_and_not_slower():
+    """Eight nights of three requests, tonight two: a third less throughput is no regression."""
+    before = [Before(result=shortened(Shop(seed=s).result(), "vllm", 3)) for s in range(8)]
+    tonight = night.judge(shortened(Shop(seed=9).result(), "vllm", 2), before)
+    assert tonight.found("regressed") == []
+    assert [(f.cell, f.metric) for f in tonight.found("incomparable")] == [("vllm", "work")]
+    assert tonight.verdict == "incomparable"
+    assert "vllm: other work: requests_run 3 -> 2" in tonight.notes
+
+
+def test_only_nights_that_did_the_same_work_teach():
+    """Six nights of three requests among those of four: three is expected of three."""
+    mixed = [shortened(Shop(seed=s).result(), "vllm", 3 + s % 2) for s in range(12)]
+    before = [Before(result=result) for result in mixed]
+    tonight = night.judge(shortened(Shop(seed=99).result(), "vllm", 3), before)
+    assert tonight.verdict == "normal"
+    assert {f.nights for f in tonight.findings if f.cell == "vllm"} == {6}
+
+
 def test_what_changed_since_the_night_before_is_named():
     before = [Before(result=Shop(seed=s).result()) for s in range(6)]
     changed = Shop(seed=9, environment={"driver": "590"}).result()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compare import stats
+from compare import noise, stats
 
 AROUND = [99.0, 100.0, 101.0, 100.5, 99.5]
 
@@ -90,6 +90,18 @@ def test_repeats_that_would_settle_it_do():
     assert settled > 35
 
 
+def test_the_repeats_needed_are_the_fewest_that_settle():
+    """Logs of 0, 0.2, 0, 0.2 on both sides: variances of 0.04 / 3, no shift, an edge of log 1.05.
+
+    Half the interval of n a side is t(0.975, 2n - 2) * sqrt(0.08 / 3n), and the edge 0.04879:
+    1.98793 * 0.024618 = 0.04894 at 44 is too wide, 1.98729 * 0.024343 = 0.04838 at 45 is not.
+    """
+    four = [1.0, exp(0.2), 1.0, exp(0.2)]
+    change = compare(four, four)
+    assert change.verdict == "inconclusive"
+    assert change.repeats_needed == 45
+
+
 def test_hopeless_noise_is_said_to_be():
     change = compare([50.0, 100.0, 200.0, 90.0, 110.0], [60.0, 100.0, 190.0, 90.0, 115.0])
     assert change.verdict == "inconclusive"
@@ -151,9 +163,9 @@ def test_drift_is_found_and_not_invented():
     rng = random.Random(4)
     steady = [exp(rng.gauss(0, 0.01)) for _ in range(8)]
     heating = [value * 1.01**i for i, value in enumerate(steady)]
-    assert stats.drift(steady) is None
-    assert stats.drift(heating) == pytest.approx(0.07, abs=0.03)
-    assert stats.drift(heating[:4]) is None
+    assert noise.drift(steady) is None
+    assert noise.drift(heating) == pytest.approx(0.07, abs=0.03)
+    assert noise.drift(heating[:4]) is None
 
 
 ANY = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=7)

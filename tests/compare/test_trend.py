@@ -51,6 +51,20 @@ def test_one_slot_more_is_a_step():
     assert ("vllm", "kv_step_efficiency", 10) not in found  # 0.2 %: within its tolerance
 
 
+def test_other_work_is_a_series_of_its_own():
+    """Ten nights of four requests and ten of two, at half the speed: no step in either."""
+    results = list(months(20, lambda d: {}))
+    for cell in (cell for result in results[10:] for cell in result.cells if cell.label == "vllm"):
+        cell.requests_run, cell.output_tokens = 2, 128
+        cell.timing.output_tokens_per_s /= 2
+    found = trend(results)
+    (group,) = found.groups
+    speeds = {s.cell: s.runs for s in group.series if s.metric == "output_tokens_per_s"}
+    assert speeds["vllm"] == list(range(10))
+    assert speeds["vllm (2 requests, 128 tokens)"] == list(range(10, 20))
+    assert not any(key[0].startswith("vllm") for key in steps(found))
+
+
 def test_down_and_up_again_are_two_steps():
     slow = range(20, 40)
     found = steps(trend(months(60, lambda d: {"slower": {"vllm": 1.2}} if d in slow else {})))

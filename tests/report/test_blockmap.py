@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from measure.merge import merge
 from report.blockmap import MOST, block_map, drawing
 from tests.measure import simulate
@@ -12,7 +14,7 @@ from traces.records import Blocks, Facts, Phase, Record
 def drawn(records: list[Record]) -> Any:
     """What the page would draw."""
     timeline = merge(records)
-    return drawing(timeline, timeline.start)
+    return msgspec.to_builtins(drawing(timeline, timeline.start))
 
 
 def test_blocks_have_a_row_each_and_a_place_in_their_request():

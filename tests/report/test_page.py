@@ -7,7 +7,7 @@ import pytest
 from measure.build import build
 from report import pages
 from report.html import render
-from report.scene import Entry
+from report.scene import Exhibit
 from tests.measure.folder import meta
 from tests.report import outside
 from tests.report.browser import Opened, open_page
@@ -203,7 +203,7 @@ def test_two_runs_are_overlaid(chromium, tmp_path):
 
 def test_a_result_without_traces_still_has_its_tables(chromium, path, tmp_path):
     bare = tmp_path / "bare.html"
-    bare.write_text(render([Entry(build(path.parent, meta(device="cuda")))]))
+    bare.write_text(render([Exhibit(build(path.parent, meta(device="cuda")))]))
     opened = open_page(chromium, bare)
     assert opened.errors == []
     assert "memory efficiency" in text_of(opened, "#comparison")

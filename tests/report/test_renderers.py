@@ -15,8 +15,10 @@ from compare.stats import Summary
 from measure.build import Run, build
 from measure.result import Check, Parity, Result, Share
 from report import figures, html, markdown, perfetto, table, view, words
+from report.changes import changes
 from tests.measure import simulate
 from tests.measure.folder import Folder, meta
+from traces import units
 
 NASTY = "</script><script>alert(1)</script> [red]x[/red] `a|b` *c*"
 
@@ -37,7 +39,7 @@ def result(folder) -> Result:
 
 def printed(result: Result, width: int = 120) -> str:
     out = io.StringIO()
-    table.render(result, Console(file=out, width=width, color_system=None))
+    table.show(result, Console(file=out, width=width, color_system=None))
     return out.getvalue()
 
 
@@ -51,7 +53,7 @@ def test_the_table_has_the_numbers_of_the_result(result):
     assert row(text, "hf-sequential  ") == labels
     efficiency = {cell.label: cell.kv and cell.kv.efficiency for cell in result.cells}
     shown = row(text, "memory efficiency")[2:]
-    assert shown == [words.share(efficiency[label]) for label in labels]
+    assert shown == [units.share(efficiency[label]) for label in labels]
     assert row(text, "output tokens")[2:] == ["642", "642", "642", "-", "642"]
 
 
@@ -83,7 +85,7 @@ def test_what_each_backend_used_is_a_sentence_with_its_interval(result):
     found = summary.columns(result)[0]
     speed = Summary(n=3, mean=100.0, low=90.0, high=111.1)
     said = words.used(found, "device", speed)
-    assert said.startswith(f"used at most {words.size(found.values['peak'])} of GPU memory")
+    assert said.startswith(f"used at most {units.size(found.values['run_peak'])} of GPU memory")
     assert "100 tok/s (95 % interval 90 to 111.1)" in said
     assert "interval" not in words.used(found, "host", Summary(n=1, mean=100.0))
     failed = msgspec.structs.replace(found, ok=0, status="oom")
@@ -96,8 +98,9 @@ def test_unequal_amounts_of_work_are_said(result):
     all_of_it = msgspec.structs.replace(result.workload, requests=ran)
     result = msgspec.structs.replace(result, workload=all_of_it)
     assert not any("Not everybody" in said for said in words.sentences(result, found))
-    less = [msgspec.structs.replace(found[0].first, requests_run=1), *(c.first for c in found[1:])]
-    cut = [msgspec.structs.replace(c, first=f) for c, f in zip(found, less, strict=True)]
+    less = {**found[0].ranges, "requests_run": (1.0, 1.0)}
+    values = {**found[0].values, "requests_run": 1.0}
+    cut = [msgspec.structs.replace(found[0], ranges=less, values=values), *found[1:]]
     (said,) = (said for said in words.sentences(result, cut) if "Not everybody" in said)
     assert f"{found[0].label} 1, " in said
 
@@ -111,6 +114,46 @@ def test_external_waste_is_told_of_those_whose_allocator_was_watched(result):
     ]
     assert words.external(found) == "grown 43.4%"
     assert words.external(found[1:]) == ""
+
+
+def test_a_second_repeat_that_fails_shows_and_counts_for_nothing(result):
+    """vllm twice: as it was, and at ten times the speed with tokens of its own and a check failed.
+
+    Its throughput and speed-up stay those of the first alone.
+    """
+    vllm = next(cell for cell in result.cells if cell.label == "vllm")
+    bad = Parity(verdict="fail", method="exact", reference="hf-sequential", identical=1, compared=4,
+                 note="3 of 4 differ")  # fmt: skip
+    check = Check(name="output tokens", verdict="fail", ours=640.0, theirs=642.0)
+    fast = msgspec.structs.replace(
+        vllm.timing, output_tokens_per_s=vllm.timing.output_tokens_per_s * 10
+    )
+    second = msgspec.structs.replace(vllm, repeat=1, parity=bad, validity=[check], timing=fast)
+    good = msgspec.structs.replace(bad, verdict="pass", identical=4, note="")
+    cells = [*result.cells[:-1], msgspec.structs.replace(vllm, parity=good), second]
+    both = msgspec.structs.replace(result, cells=cells)
+    one, two = summary.columns(result)[-1], summary.columns(both)[-1]
+    assert two.values == one.values
+    assert (two.parity, two.left_out) == (bad, 1)
+    said = words.notes(two)
+    assert "vllm: not the model's tokens: 3 of 4 differ" in said
+    assert "vllm: left out of its numbers: 1 of 2 repeats" in said
+    assert "vllm: check failed: output tokens: 640 against 642" in said
+    assert row(printed(both), "same tokens")[-1] == "fail"
+    shown = dict(view.result_view(both, "").checks)
+    assert [seen and seen.verdict for seen in shown["output tokens"]][-1] == "fail"
+
+
+def test_counts_that_differ_between_repeats_are_a_range(result):
+    """Four requests in one repeat and three in the other are 3-4, not 3.46 or 3.5."""
+    vllm = result.cells[-1]
+    repeats = [msgspec.structs.replace(vllm, repeat=n, requests_run=4 - n) for n in range(2)]
+    both = msgspec.structs.replace(result, cells=[*result.cells[:-1], *repeats])
+    title = next(line for line in printed(both).splitlines() if line.startswith("  requests   "))
+    assert title.split()[-1] == "3-4"
+    assert "vllm 3-4" in " ".join(words.sentences(both, summary.columns(both)))
+    changed = {found.title: found.cells for found in changes(result, both).rows}
+    assert changed["requests"][-1].change == ""
 
 
 def test_one_repeat_has_no_interval_and_says_so(result):
@@ -133,9 +176,9 @@ def test_one_repeat_has_no_interval_and_says_so(result):
 def test_both_numbers_of_a_check_are_in_its_unit(result, name, ours, theirs, note, said):
     check = Check(name=name, verdict="pass", ours=ours, theirs=theirs, note=note)
     cells = [msgspec.structs.replace(cell, validity=[check]) for cell in result.cells]
-    shown = view.of(msgspec.structs.replace(result, cells=cells), "")["checks"]
+    shown = view.result_view(msgspec.structs.replace(result, cells=cells), "").checks
     row = next(cells for title, cells in shown if title == name)
-    assert row[0] == {"verdict": "pass", "said": said, "note": note}
+    assert row[0] == view.CheckView(verdict="pass", said=said, note=note)
 
 
 def test_divergence_is_shown(result):
@@ -163,18 +206,18 @@ def test_markdown_shows_outside_text_as_text(result):
 @pytest.mark.parametrize(
     ("write", "value", "text"),
     [
-        (words.size, 0, "0 B"),
-        (words.size, 1023, "1.00 KiB"),
-        (words.size, 999, "999 B"),
-        (words.size, 45 * 2**20, "45.0 MiB"),
-        (words.size, -5 * 2**30, "-5.00 GiB"),
-        (words.size, None, "-"),
-        (words.seconds, 0.0042, "4.2 ms"),
-        (words.seconds, 12.345, "12.3 s"),
-        (words.share, 0.9634, "96.3%"),
-        (words.count, 2048.0, "2,048"),
-        (words.count, 1.5, "1.5"),
-        (words.rate, 9876.5, "9,876 tok/s"),
+        (units.size, 0, "0 B"),
+        (units.size, 1023, "1.00 KiB"),
+        (units.size, 999, "999 B"),
+        (units.size, 45 * 2**20, "45.0 MiB"),
+        (units.size, -5 * 2**30, "-5.00 GiB"),
+        (units.size, None, "-"),
+        (units.seconds, 0.0042, "4.2 ms"),
+        (units.seconds, 12.345, "12.3 s"),
+        (units.share, 0.9634, "96.3%"),
+        (units.count, 2048.0, "2,048"),
+        (units.count, 1.5, "1.5"),
+        (units.rate, 9876.5, "9,876 tok/s"),
     ],
 )
 def test_numbers_are_written_for_people(write, value, text):
@@ -200,18 +243,18 @@ def faster(result: Result, factor: float) -> Result:
 
 @pytest.mark.parametrize(("factor", "change"), [(1.1, "+10.0%"), (0.9, "-10.0%"), (4.0, "4x")])
 def test_what_changed_between_two_runs_is_a_table(result, factor, change):
-    found = view.changes(result, faster(result, factor))
-    assert found["only"] == [result.cells[-1].label]
-    rows = {row["title"]: row["cells"] for row in found["rows"]}
-    throughput = rows["throughput"][found["labels"].index("hf-sequential")]
-    assert "\u2192" in throughput["said"]
-    assert throughput["change"] == change
-    assert {cell["change"] for cell in rows["memory efficiency"]} == {""}
+    found = changes(result, faster(result, factor))
+    assert found.only == [result.cells[-1].label]
+    rows = {row.title: row.cells for row in found.rows}
+    throughput = rows["throughput"][found.labels.index("hf-sequential")]
+    assert "\u2192" in throughput.said
+    assert throughput.change == change
+    assert {cell.change for cell in rows["memory efficiency"]} == {""}
 
 
 def test_nothing_changed_between_a_run_and_itself(result):
-    cells = [cell for row in view.changes(result, result)["rows"] for cell in row["cells"]]
-    assert {cell["change"] for cell in cells} == {""}
+    cells = [cell for row in changes(result, result).rows for cell in row.cells]
+    assert {cell.change for cell in cells} == {""}
 
 
 def test_the_plot_library_is_changed_only_where_it_is_as_we_know_it():
@@ -223,11 +266,11 @@ def test_the_plot_library_is_changed_only_where_it_is_as_we_know_it():
 
 
 def test_the_command_says_what_the_suite_alone_does_not(result):
-    command = view.of(result, "")["command"]
+    command = view.result_view(result, "").command
     assert command.startswith("pagedbench run --suite test --model tiny --dtype float32")
     assert command.endswith("--backend hf-batched --backend hf-paged --backend vllm")
     recorded = msgspec.structs.replace(result, volatile={"command": ["pagedbench", "run", "a b"]})
-    assert view.of(recorded, "")["command"] == "pagedbench run 'a b'"
+    assert view.result_view(recorded, "").command == "pagedbench run 'a b'"
 
 
 def test_perfetto_trace_is_whole_and_in_microseconds(folder):
@@ -245,8 +288,8 @@ def test_perfetto_trace_is_whole_and_in_microseconds(folder):
 
 def test_figures_are_svg_and_the_same_every_time(folder, result, tmp_path):
     pytest.importorskip("matplotlib")
-    first = figures.render(result, folder, tmp_path / "a")
-    second = figures.render(result, folder, tmp_path / "b")
+    first = figures.write(result, folder, tmp_path / "a")
+    second = figures.write(result, folder, tmp_path / "b")
     assert [path.name for path in first] == ["waste.svg", "memory.svg"]
     for one, two in zip(first, second, strict=True):
         assert one.read_bytes() == two.read_bytes()

@@ -8,9 +8,10 @@ data with a sentence; the renderers only place them.
 from msgspec import Struct
 
 from compare import metrics, stats
+from compare.metrics import BASELINE, Metric
 from measure.result import Cell, Result
+from traces import units
 
-BASELINE = "hf-sequential"
 POOL_NOTE = (
     "vLLM takes its KV pool when it starts, whatever the load: how much device memory it uses is "
     "a setting, not what the requests need"
@@ -92,15 +93,6 @@ def subject_of(groups: dict[str, list[Cell]]) -> str | None:
     )
 
 
-def speed_up(result: Result, label: str, baseline: str = BASELINE) -> float | None:
-    """Throughput of a label over the baseline's."""
-    groups = by_label(result)
-    metric = metrics.get("output_tokens_per_s")
-    head = metrics.values(metric, groups.get(label, []))
-    base = metrics.values(metric, groups.get(baseline, []))
-    return stats.geometric(head) / stats.geometric(base) if head and base else None
-
-
 def _reserving(groups: dict[str, list[Cell]], others: list[str]) -> str | None:
     """The traditional way that holds slots in advance, or pads: static before padded.
 
@@ -116,23 +108,23 @@ def _reserving(groups: dict[str, list[Cell]], others: list[str]) -> str | None:
 
 def _fact(groups: dict[str, list[Cell]], label: str, against: str | None, name: str) -> Fact | None:
     metric = metrics.get(name)
-    head = metrics.values(metric, groups[label])
-    base = metrics.values(metric, groups[against]) if against else []
+    head = _repeats(metric, groups[label])
+    base = _repeats(metric, groups[against]) if against else []
     if not head:
         return None
-    value = stats.geometric(head)
+    value = stats.mean(head)
     unit = "" if metric.unit == "requests" else metric.unit
-    shown = metrics.show(value, unit).strip()
+    shown = units.show(value, unit).strip()
     if against is None or not base:
         alone = _ALONE[name].format(label=label, value=shown)
         return Fact(name=name, text=alone, label=label, value=value, unit=metric.unit)
-    reference = stats.geometric(base)
+    reference = stats.mean(base)
     change = stats.compare(base, head, better=metric.better, tau=metric.tau, exact=metric.exact)
     pair = _PAIR[name].format(
         label=label,
         value=shown,
         against=against,
-        reference=metrics.show(reference, unit).strip(),
+        reference=units.show(reference, unit).strip(),
     )
     return Fact(
         name=name,
@@ -147,6 +139,12 @@ def _fact(groups: dict[str, list[Cell]], label: str, against: str | None, name: 
         high=change.high,
         repeats=min(len(head), len(base)),
     )
+
+
+def _repeats(metric: Metric, cells: list[Cell]) -> list[float]:
+    """The metric of each repeat; of a count the most, which is never averaged."""
+    values = metrics.values(metric, cells)
+    return [max(values)] * len(values) if metric.exact and values else values
 
 
 def _with_ratio(said: str, change: stats.Change) -> str:
