@@ -19,6 +19,7 @@ from measure.sampled import Sampled, sampled
 from measure.suspect import doubts
 from measure.timeline import Timeline
 from traces.errors import Problem
+from traces.owned import owned
 from traces.reader import Damage
 
 META = ("suite", "model", "dtype", "device", "workload", "environment", "complete")
@@ -145,9 +146,9 @@ def bytes_per_slot(model: result.Model, dtype: str) -> int | None:
 
 
 def certified(about: dict[str, Any], when: str) -> int | None:
-    """Device bytes in use before or after the cell, from its clean-device certificate."""
+    """Bytes in use on the cell's devices before or after it, from its clean-device certificate."""
     found = (about.get("certificate") or {}).get(when) or {}
-    used = [device.get("used") for device in found.get("devices") or []]
+    used = [device.get("used") for device in owned(found.get("devices") or [])]
     return sum(used) if used and None not in used else None
 
 

@@ -13,6 +13,7 @@ from orchestrator import environment
 from orchestrator.sampler import Sampler
 from orchestrator.stopping import undisturbed
 from orchestrator.supervise import Child
+from traces.owned import owned
 
 CLEAN_WAIT_S = 20.0
 CLEAN_SLACK = 32 << 20  # bytes a driver may keep for itself from one process to the next
@@ -50,7 +51,7 @@ def run(
     if not clean:
         outcome.status, outcome.reason = "unclean", _why_unclean(outcome.certificate["before"])
         return
-    used = [device["used"] for device in outcome.certificate["before"]["devices"]]
+    used = [device["used"] for device in owned(outcome.certificate["before"]["devices"])]
     job = {k: v for k, v in config.items() if k != "clean_used"}
     job["baseline_used"] = sum(used) if used and None not in used else None
     worker = Child(

@@ -11,6 +11,7 @@ from compare import compare, metrics, stats, summary
 from measure.result import Check, Result
 from report import words
 from report.table import ROWS, Write
+from traces.owned import owned
 
 # What a reader could take a fact of the headline for, and should not.
 NOT = {
@@ -185,8 +186,8 @@ def _moment(text: str) -> str:
 
 
 def _machine(result: Result) -> str:
-    """The GPUs, or the CPU, by name."""
-    named = [str(gpu.get("name")) for gpu in result.environment.get("gpus") or []]
+    """The GPUs that a cell owns, or the CPU, by name."""
+    named = [str(gpu.get("name")) for gpu in owned(result.environment.get("gpus") or [])]
     if result.device == "cuda" and named:
         return f"{len(named)} x {named[0]}" if len(named) > 1 else named[0]
     cpu = result.environment.get("cpu") or {}

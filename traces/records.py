@@ -165,7 +165,12 @@ class Energy(Record, kw_only=True, omit_defaults=True, gc=False, tag="energy"):
 
 
 class Host(Record, kw_only=True, omit_defaults=True, gc=False, tag="host"):
-    """Memory and time of the watched process tree, and of its host."""
+    """Memory and time of the watched process tree, and of its host.
+
+    `steal_s` is the CPU time that the host's own host gave to others, `switches` counts how often
+    the tree's processes (their main threads) had to leave a processor that they still wanted. Both
+    are read once a second and at edges; absent from a record, they were not read.
+    """
 
     rss: int | None
     pss: int | None = None
@@ -176,6 +181,8 @@ class Host(Record, kw_only=True, omit_defaults=True, gc=False, tag="host"):
     host_used: int | None
     host_total: int | None
     load1: float | None
+    steal_s: float | None = None
+    switches: int | None = None
 
 
 class Mark(Record, kw_only=True, omit_defaults=True, gc=False, tag="mark"):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from measure import canonical
-from measure.build import build
+from measure.build import build, certified
 from tests.measure.folder import MIB, Folder, at, contiguous, host, meta, paged
 from traces.errors import Problem
 from traces.reader import TraceError
@@ -133,3 +133,10 @@ def test_a_cell_json_that_is_none_is_one_line(folder):
     with pytest.raises(Problem, match=r"cell\.json") as caught:
         build(folder.path, meta())
     assert "\n" not in str(caught.value)
+
+
+def test_the_memory_before_a_cell_is_that_of_its_own_device():
+    """The second card holds 70 bytes of somebody else's."""
+    before = {"devices": [{"uuid": "A", "used": 5}, {"uuid": "B", "used": 70}]}
+    assert certified({"certificate": {"before": before}}, "before") == 5
+    assert certified({"certificate": {"before": {"devices": []}}}, "before") is None
