@@ -4,11 +4,8 @@ from typing import Any
 
 import msgspec
 
+from traces.duration import FASTEST_S, SLOWEST_S
 from traces.errors import Problem
-
-FASTEST_S = 0.001
-"""1 kHz: at NVML's cost of 35 to 55 us a memory reading under load, faster is not cheap."""
-SLOWEST_S = 3600.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -80,13 +80,21 @@ class Signals:
 
 
 def watch(wish: Wish, folder: Path, show: Show) -> Watched:
-    """Watch to the end. `show` hears each progress message, and None several times a second."""
+    """Watch to the end. `show` hears each progress message, and None several times a second.
+
+    Raises Problem.
+    """
     settings: dict[str, Any] = {"progress_interval_s": PROGRESS_S, "pss_interval_s": PSS_S}
     if wish.gpus is not None:
         settings["gpus"] = list(wish.gpus)
     trace, log = folder / "samples.jsonl", folder / "sampler.log"
     with _ending(wish.pid) as ending:
         sampler = Sampler(trace, log, wish.interval_s, **settings)
+        if not (wish.command or wish.pid or sampler.devices):
+            sampler.stop()
+            raise Problem(
+                f"nothing to watch: no GPU ({sampler.no_devices}); give a command, or --pid"
+            )
         return _watched(wish, sampler, ending, show)
 
 
