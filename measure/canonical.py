@@ -115,8 +115,9 @@ def _plain(value: Any, exact: bool) -> Any:
         return value if exact else _rounded(value)
     if isinstance(value, msgspec.Struct):
         return {
-            name: _plain(getattr(value, name), exact or name in EXACT)
+            name: _plain(part, exact or name in EXACT)
             for name in value.__struct_fields__
+            if (part := getattr(value, name)) is not msgspec.UNSET
         }
     if isinstance(value, dict):
         return {str(key): _plain(value[key], exact) for key in sorted(value, key=str)}

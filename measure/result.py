@@ -11,7 +11,7 @@ Schema history
 
 from typing import Any, Literal
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from traces.cell import Status
 from traces.parity import Parity as Parity
@@ -155,6 +155,8 @@ class Timing(Struct, kw_only=True):
     tpot_p99: float | None
     joules: float | None = None
     joules_per_token: float | None = None
+    joules_why: str | UnsetType = UNSET
+    """Why the energy is not known, where there was a device."""
 
 
 class RequestRow(Struct, kw_only=True):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from measure.columns import NULL, Columns, Series, total
+from traces.owned import owned
 from traces.records import (
     Device,
     End,
@@ -24,7 +25,7 @@ from traces.records import (
 
 R = TypeVar("R", bound=Record)
 
-HOST = ("rss", "pss", "processes", "cpu_s", "host_used", "load1")
+HOST = ("rss", "pss", "processes", "cpu_s", "host_used", "load1", "steal_s", "switches")
 LOAD = ("gpu_util", "mem_util", "power_w", "sm_clock", "mem_clock", "temperature")
 
 
@@ -46,7 +47,8 @@ def _gaps() -> Columns:
 
 @dataclass(slots=True)
 class DeviceTrace:
-    """One GPU over time. `throttle` has an entry each time the reasons changed.
+    """One GPU over time. `throttle` has an entry each time the reasons changed, and one for those
+    that held when it begins.
 
     `silent` are the reasons for which its memory could not be read.
     """
@@ -67,7 +69,7 @@ class DeviceTrace:
             about=self.about,
             memory=self.memory.between(begin, end),
             load=self.load.between(begin, end),
-            throttle=[entry for entry in self.throttle if begin <= entry[0] <= end],
+            throttle=_throttled(self.throttle, begin, end),
             procs=_within(self.procs, begin, end),
             energy=_within(self.energy, begin, end),
             silent=self.silent,
@@ -90,19 +92,23 @@ class Sampled:
         return self.devices.setdefault(uuid, DeviceTrace(uuid))
 
     def between(self, begin: int, end: int) -> "Sampled":
-        """The part with begin <= t <= end."""
+        """The part with begin <= t <= end; of a gap, what of it lies there."""
         return Sampled(
             devices={uuid: trace.between(begin, end) for uuid, trace in self.devices.items()},
             host=self.host.between(begin, end),
-            gaps=self.gaps.between(begin, end),
+            gaps=_clipped(self.gaps, begin, end),
             marks=_within(self.marks, begin, end),
             ends=self.ends,
         )
 
+    def owned(self) -> list[DeviceTrace]:
+        """The devices that a cell of this run owns."""
+        return owned(self.devices.values())
+
     def used(self) -> Series:
-        """Device memory in use, summed over the devices."""
+        """Device memory in use, summed over the devices that a cell owns."""
         if self._used is None:
-            self._used = total([trace.memory.series("used") for trace in self.devices.values()])
+            self._used = total([trace.memory.series("used") for trace in self.owned()])
         return self._used
 
     def last(self) -> int | None:
@@ -154,6 +160,24 @@ def _handlers(seen: Sampled) -> dict[type[Record], Callable[[Any], None]]:
         Mark: lambda record: seen.marks.append(record),
         End: lambda record: seen.ends.append(record),
     }
+
+
+def _throttled(
+    entries: list[tuple[int, tuple[str, ...]]], begin: int, end: int
+) -> list[tuple[int, tuple[str, ...]]]:
+    """The changes from `begin` on, after the state at `begin`: what never changes holds."""
+    before = [(begin, reasons) for t, reasons in entries if t < begin]
+    return before[-1:] + [entry for entry in entries if begin <= entry[0] <= end]
+
+
+def _clipped(gaps: Columns, begin: int, end: int) -> Columns:
+    """The gaps, each of which lasted from t - span to t, cut to what lies within."""
+    part = _gaps()
+    for t, missed, span in zip(gaps.t, *gaps.arrays, strict=True):
+        inside = min(t, end) - max(t - span, begin)
+        if inside > 0:
+            part.append(min(t, end), round(missed * inside / span), inside)
+    return part
 
 
 def _within(records: list[R], begin: int, end: int) -> list[R]:

@@ -1,4 +1,4 @@
-"""Speed: throughput over tokens that were really generated, latencies, and energy.
+"""Speed: throughput over tokens that were really generated, latencies, and energy per token.
 
 All requests are there when the run phase begins, so time to first token counts from then: it
 contains the waiting that a backend's concurrency saves or costs. Time per output token is the
@@ -10,15 +10,15 @@ running request gets one token a step.
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec import UNSET
 
 from measure import result
 from measure.columns import Floats
-from measure.sampled import DeviceTrace
+from measure.energy import joules
 from measure.timeline import Timeline
-from traces.records import Energy, Request
+from traces.records import Request
 
 SECOND = 1e9
-ENERGY_SLACK = 1_000_000_000  # a reading further than this from the edge is of something else
 
 
 def summarize(timeline: Timeline) -> result.Timing | None:
@@ -30,13 +30,14 @@ def summarize(timeline: Timeline) -> result.Timing | None:
     wall = (end - begin) / SECOND
     output = sum(request.output_tokens for request in timeline.requests)
     prompt = sum(request.prompt_tokens for request in timeline.requests)
-    joules = energy(timeline, begin, end)
+    spent, why = joules(timeline.seen.owned(), begin, end)
     return result.Timing(
         wall=wall,
         output_tokens_per_s=output / wall if wall else 0.0,
         total_tokens_per_s=(output + prompt) / wall if wall else 0.0,
-        joules=joules,
-        joules_per_token=joules / output if joules is not None and output else None,
+        joules=spent,
+        joules_per_token=spent / output if spent is not None and output else None,
+        joules_why=why or UNSET,
         **_summary("ttft", first_token(timeline.requests)),
         **_summary("tpot", per_token(timeline.requests)),
     )
@@ -134,28 +135,6 @@ def rows(timeline: Timeline) -> list[result.RequestRow]:
         )
         for request in timeline.requests
     ]
-
-
-def energy(timeline: Timeline, begin: int, end: int) -> float | None:
-    """Joules from the devices' own counters, read near both edges of the window."""
-    spent = [_spent(trace, begin, end) for trace in timeline.seen.devices.values()]
-    known = [joules for joules in spent if joules is not None]
-    return sum(known) if known and len(known) == len(spent) else None
-
-
-def _spent(trace: DeviceTrace, begin: int, end: int) -> float | None:
-    known = [reading for reading in trace.energy if reading.total_mj is not None]
-    first, last = _nearest(known, begin), _nearest(known, end)
-    if first is None or last is None or first is last:
-        return None
-    assert first.total_mj is not None
-    assert last.total_mj is not None
-    return (last.total_mj - first.total_mj) / 1000
-
-
-def _nearest(readings: list[Energy], t: int) -> Energy | None:
-    near = [reading for reading in readings if abs(reading.t - t) <= ENERGY_SLACK]
-    return min(near, key=lambda reading: abs(reading.t - t), default=None)
 
 
 def _summary(name: str, values: list[float]) -> dict[str, float | None]:

@@ -7,8 +7,17 @@ from monitor.tree import Tree
 from traces.records import Host
 
 
-def host(tree: Tree | None, pss: bool) -> Host:
-    """Read the tree (and its PSS when asked) and the host; nulls carry their reason."""
+def resident(tree: Tree | None) -> Host | None:
+    """Read the tree's resident memory alone; None when there is no tree."""
+    size = tree.resident() if tree else None
+    return Host(t=0, rss=size, processes=len(tree.pids)) if tree and size else None
+
+
+def host(tree: Tree | None, pss: bool, interference: bool) -> Host:
+    """Read the tree and the host; nulls carry their reason.
+
+    When asked, its PSS too, and what others took from it: stolen time and involuntary switches.
+    """
     why: dict[str, str] = {}
     use = tree.read() if tree else None
     if use is None:
@@ -31,5 +40,7 @@ def host(tree: Tree | None, pss: bool) -> Host:
         host_used=used,
         host_total=total,
         load1=round(os.getloadavg()[0], 2),
+        steal_s=proc.steal() if interference else None,
+        switches=tree.switches() if interference and tree and use else None,
         why=why or None,
     )

@@ -16,7 +16,7 @@ Job = Callable[[], None]
 
 
 class Lane:
-    """Runs jobs in order, and periodic ones when none is waiting. Until started: in the caller."""
+    """Runs jobs in order, and periodic ones when none is waiting, in a thread of its own."""
 
     def __init__(self, periodic: list[tuple[Every, Job]]) -> None:
         self._periodic = periodic
@@ -29,11 +29,8 @@ class Lane:
         self._thread.start()
 
     def post(self, job: Job) -> None:
-        """Run this next; here and now when there is no thread for it."""
-        if self._thread.is_alive():
-            self._orders.put(job)
-        else:
-            job()
+        """Run this next."""
+        self._orders.put(job)
 
     def check(self) -> None:
         """Raise here what stopped the lane."""
@@ -43,19 +40,8 @@ class Lane:
     def stop(self, within_s: float) -> bool:
         """Finish the orders that wait, then end; says whether it did, within so many seconds."""
         self._orders.put(None)
-        if self._thread.is_alive():
-            self._thread.join(within_s)
+        self._thread.join(within_s)
         return not self._thread.is_alive()
-
-    def due(self) -> int:
-        """Return when the next periodic job is due."""
-        return min((every.due for every, _ in self._periodic), default=NEVER)
-
-    def run_due(self, now: int) -> None:
-        """Run the periodic jobs whose time has come."""
-        for every, job in self._periodic:
-            if every.come(now):
-                job()
 
     def _run(self) -> None:
         try:
@@ -69,8 +55,12 @@ class Lane:
 
     def _next_order(self) -> Job | None:
         while True:
-            wait = max(0.0, min((self.due() - clock.now()) / NS, 60.0))
+            due = min((every.due for every, _ in self._periodic), default=NEVER)
+            wait = max(0.0, min((due - clock.now()) / NS, 60.0))
             try:
                 return self._orders.get(timeout=wait)
             except queue.Empty:
-                self.run_due(clock.now())
+                now = clock.now()
+                for every, job in self._periodic:
+                    if every.come(now):
+                        job()

@@ -57,9 +57,11 @@ class Process:
     def __init__(self, known: Stat, keep_open: bool) -> None:
         self._known = known
         self._file: Kept | None = None
+        self._statm: Kept | None = None
         if keep_open:
             with suppress(OSError):
                 self._file = Kept(f"/proc/{known.pid}/stat")
+                self._statm = Kept(f"/proc/{known.pid}/statm")
 
     def stat(self) -> Stat | None:
         """Read it; None when it is gone."""
@@ -69,6 +71,16 @@ class Process:
         except OSError:
             return None
         return found if found and found.started == self._known.started else None
+
+    def resident(self) -> int:
+        """Read its resident bytes alone, for a fifth of what `stat` costs; 0 when it is gone."""
+        if not self._statm:
+            found = self.stat()
+            return found.rss if found else 0
+        try:
+            return int(self._statm.read(64).split(None, 2)[1]) * PAGE
+        except OSError:
+            return 0
 
 
 def slurp(path: str, size: int) -> bytes:
@@ -114,6 +126,27 @@ def newest_pid() -> int:
         return int(kept("/proc/loadavg").read(128).rsplit(b" ", 1)[1])
     except (OSError, ValueError):
         return -1
+
+
+def steal() -> float | None:
+    """Return the seconds of CPU time that the hypervisor has given to others, of all processors.
+
+    Dear: the kernel writes its whole table of interrupts for it, 9 us with 2 processors, and more
+    with more.
+    """
+    try:
+        return int(kept("/proc/stat").read(256).split(None, 9)[8]) / TICK
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def switches(pid: int) -> int:
+    """Return how often a process's main thread lost its processor against its will; 0 when gone."""
+    try:
+        text = slurp(f"/proc/{pid}/status", 4096)
+    except OSError:
+        return 0
+    return int(text.rpartition(b"nonvoluntary_ctxt_switches:")[2] or 0)
 
 
 def pss(pid: int) -> tuple[int, str | None]:

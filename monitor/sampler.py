@@ -9,9 +9,9 @@ says Watching with the devices it watches (none is fine, `reason` says why), the
     Stop  last readings, End record, answers Sampled, returns
 
 Three threads: the ticker reads the devices (memory, load), the slow lane does all that takes
-milliseconds and writes, the main one hears orders. Without a GPU there is the main one, and the
-ticks are the process tree's. It promises no reading between ticks: a spike shorter than an interval
-may pass unseen.
+milliseconds and writes, the main one hears orders. Without a GPU the ticks are the process tree's,
+in the main one. It promises no reading between ticks: a spike shorter than an interval may pass
+unseen.
 """
 
 import signal
@@ -24,9 +24,9 @@ from monitor.lane import Lane
 from monitor.nvml import Library
 from monitor.settings import check
 from monitor.ticker import Ticker
-from monitor.ticks import NOT_SCHEDULED, NS, SLOW_READINGS, Every, Ticks
+from monitor.ticks import NEVER, NOT_SCHEDULED, NS, SLOW_READINGS, Every, Ticks
 from monitor.trace import Trace
-from monitor.watch import Watch, host_interval
+from monitor.watch import Watch
 from traces import clock
 from traces.control import Channel
 from traces.errors import Problem
@@ -47,7 +47,7 @@ def main(settings: Settings, channel: Channel) -> None:
 
 
 class Sampler:
-    """The main thread: orders, progress, and writing when the slow lane is held up."""
+    """The main thread: orders, progress, ticks of the tree, writing when the lane is held up."""
 
     def __init__(self, settings: Settings, channel: Channel) -> None:
         self.settings = settings
@@ -68,15 +68,14 @@ class Sampler:
         self._introduce()
         self.cpu_before = time.process_time()
         settings, start = self.settings, clock.now() + BEGINNING_NS
-        alone = host_interval(settings, with_gpu=False)
-        self.ticks = Ticks(settings.interval_s if self.gpus else alone, start)
+        self.ticks = Ticks(settings.interval_s, start)
         self.lane = Lane(self.watch.periodic(start))
         self.progress = Every(settings.progress_interval_s, start)
         self.ticker: Ticker | None = None
         if self.gpus:
             self.ticker = Ticker(self.compiled, self.gpus, self.ticks, settings.slow_interval_s)
             self.ticker.start(self.trace)
-            self.lane.start()
+        self.lane.start()
         try:
             self._serve()
         except BaseException:
@@ -107,16 +106,21 @@ class Sampler:
         self.lane.check()
         if self.progress.come(now):
             self.watch.progress()
+        due = self._tick(now)
+        return min(due, self.trace.flush_overdue(now), self.progress.due)
+
+    def _tick(self, now: int) -> int:
+        """Tick, where no ticker does; returns when the next one is due."""
         if self.ticker:
             self.ticker.check()
-            return min(self.trace.flush_overdue(now), self.progress.due)
+            return NEVER
         if now >= self.ticks.due:
             gap = self.ticks.begin(now)
             if gap:
                 self.trace.put(gap)
-        self.lane.run_due(now)
-        self.ticks.ended = clock.now()
-        return min(self.lane.due(), self.ticks.due, self.progress.due)
+            self.watch.tick(now)
+            self.ticks.ended = clock.now()
+        return self.ticks.due
 
     def _obey(self, order: Message) -> None:
         match order:

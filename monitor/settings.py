@@ -1,11 +1,8 @@
 """Whether what the sampler is asked to do can be done."""
 
+from traces.duration import FASTEST_S, SLOWEST_S
 from traces.errors import Problem
 from traces.sampling import Settings
-
-FASTEST_S = 0.001
-"""1 kHz: at NVML's cost of 35 to 55 us a memory reading under load, faster is not cheap."""
-SLOWEST_S = 3600.0
 
 
 def check(settings: Settings) -> None:

@@ -4,6 +4,7 @@ A process belongs when it descends from the root, is in the session that the roo
 younger than the root and carries the same marker in its environment (it left family and session).
 Whoever belonged once belongs for life: orphans change parent, not membership. New members are
 looked for only when the kernel has given out a pid since the last look, and only among the new.
+Several threads may ask.
 
 PSS (each shared page divided among those who share it) is what a tree really holds; summed RSS
 counts shared pages once per process. PSS is dear (the kernel walks the page tables, milliseconds
@@ -11,12 +12,13 @@ per GiB, under the process's own memory lock), so it is a call of its own.
 """
 
 import os
+import threading
 from typing import NamedTuple
 
 from monitor import proc
 from monitor.proc import Process, Stat
 
-KEPT_OPEN = 256  # files at most: the usual limit is 1024
+KEPT_OPEN = 256  # members, two files each: the usual limit is 1024
 
 
 class Use(NamedTuple):
@@ -43,6 +45,7 @@ class Tree:
         self._strangers: set[int] = set()
         self._newest = -1
         self._own_session = os.getsid(0)
+        self._lock = threading.Lock()
 
     @property
     def pids(self) -> set[int]:
@@ -51,6 +54,10 @@ class Tree:
 
     def read(self) -> Use | None:
         """Read the whole tree now; None when none of it is left."""
+        with self._lock:
+            return self._read()
+
+    def _read(self) -> Use | None:
         newest = proc.newest_pid()
         if newest != self._newest or newest < 0:
             self._newest = newest
@@ -68,11 +75,19 @@ class Tree:
             minor_faults=sum(s.minor_faults for s in stats),
         )
 
+    def resident(self) -> int | None:
+        """Read the resident bytes of the members at the last reading; None when there are none."""
+        return sum(member.resident() for member in list(self._members.values())) or None
+
+    def switches(self) -> int:
+        """Return how often the tree's main threads lost their processors against their will."""
+        return sum(proc.switches(pid) for pid in self.pids)
+
     def pss(self) -> tuple[int | None, str | None]:
         """Return the tree's proportional set size, or why it cannot be had."""
         if not self._members:
             return None, "the process tree is gone"
-        sizes = [proc.pss(pid) for pid in self._members]
+        sizes = [proc.pss(pid) for pid in self.pids]
         trouble = next((why for _, why in sizes if why), None)
         return (None, trouble) if trouble else (sum(size for size, _ in sizes), None)
 

@@ -1,13 +1,13 @@
 """What happens beside the ticks: the process tree, who is on the devices, and phase edges.
 
 All of it runs in the slow lane, except `note`, which only writes the edge down when it is heard,
-and `progress`, which must go on while the driver holds up the lane.
+`progress`, which must go on while the driver holds up the lane, and `tick`.
 """
 
 import msgspec
 
 from monitor.gpu import Gpu
-from monitor.host import host
+from monitor.host import host, resident
 from monitor.lane import Job
 from monitor.procs import procs
 from monitor.ticks import NS, Every
@@ -24,14 +24,13 @@ HOST_WITHOUT_GPU_S = 0.1
 HOST_WITH_GPU_S = 0.2
 PSS_WITHOUT_GPU_S = 1.0
 PSS_WITH_GPU_S = 5.0
+INTERFERENCE_S = 1.0
 PSS_SHARE = 1 / 500  # of the time that readings may take: what one costs grows with what is mapped
 
 
 def host_interval(settings: Settings, with_gpu: bool) -> float:
-    """Seconds between readings of the tree: without a GPU they are what `interval_s` slows down."""
-    if with_gpu:
-        return settings.host_interval_s or HOST_WITH_GPU_S
-    return max(settings.host_interval_s or HOST_WITHOUT_GPU_S, settings.interval_s)
+    """Seconds between full readings of the tree and its host."""
+    return settings.host_interval_s or (HOST_WITH_GPU_S if with_gpu else HOST_WITHOUT_GPU_S)
 
 
 def pss_interval(settings: Settings, with_gpu: bool) -> float:
@@ -58,13 +57,19 @@ class Watch:
         """Return what the slow lane does by itself, and how often.
 
         Reading the tree and writing fall on one moment: to wake up costs as much as either.
+        Without a GPU the ticks read the tree, and its PSS, which would make them late, is apart.
         """
         settings = self._settings
+        self._full_due = Every(host_interval(settings, bool(self._gpus)), start)
+        self._interference_due = Every(INTERFERENCE_S, start)
         self._pss_due = Every(pss_interval(settings, bool(self._gpus)), start)
+        flushes = (Every(FLUSH_NS / NS, start), self._trace.flush)
+        if not self._gpus:
+            return [(self._pss_due, self._pss), flushes]
         return [
-            (Every(host_interval(settings, bool(self._gpus)), start), self._host_due),
-            (Every(settings.procs_interval_s if self._gpus else None, start), self.processes),
-            (Every(FLUSH_NS / NS, start), self._trace.flush),
+            (self._full_due, self._host_due),
+            (Every(settings.procs_interval_s, start), self.processes),
+            flushes,
         ]
 
     def note(self, mark: Mark) -> None:
@@ -76,12 +81,15 @@ class Watch:
         )
 
     def at_edge(self, mark: Mark) -> None:
-        """Read what is read at phase edges: energy, processes, the tree, and its PSS at an end."""
-        self.follow(mark.watching)
-        self.host(pss=mark.edge == "end")
+        """Read what is read at phase edges: energy, processes, the tree, and its PSS at an end.
+
+        Energy first: it is a difference between two edges, and the others take their time.
+        """
         where = f"{mark.phase}.{mark.edge}"
         for gpu in self._gpus:
             self._trace.put(gpu.energy(where))
+        self.follow(mark.watching)
+        self.host(pss=mark.edge == "end")
         self.processes()
 
     def follow(self, root: int | None) -> None:
@@ -93,16 +101,27 @@ class Watch:
             gpu.baseline = gpu.used_now()[0]
             self._earlier[gpu.uuid] = set(gpu.processes()[0] or ())
 
-    def host(self, pss: bool = False) -> None:
+    def host(self, pss: bool = False, interference: bool = True) -> None:
         """Record the tree's and the host's memory."""
-        record = host(self._tree, pss)
+        record = host(self._tree, pss, interference)
         self._trace.put(record)
         self._host = record
+
+    def tick(self, now: int) -> None:
+        """Record the tree's resident memory at a tick; all of it when that is due."""
+        if self._full_due.come(now):
+            self.host(interference=self._interference_due.come(now))
+        elif record := resident(self._tree):
+            self._trace.put(record)
+
+    def _pss(self) -> None:
+        if self._tree is not None:
+            self.host(pss=True, interference=False)
 
     def _host_due(self) -> None:
         begun = clock.now()
         pss = self._tree is not None and self._pss_due.come(begun)
-        self.host(pss)
+        self.host(pss, self._interference_due.come(begun))
         if pss and self._gpus:
             now = clock.now()
             self._pss_due.due = max(self._pss_due.due, now + round((now - begun) / PSS_SHARE))

@@ -91,7 +91,10 @@ class Signals:
 
 
 def watch(request: Request, folder: Path, show: Show) -> Watched:
-    """Watch to the end. `show` hears the sampler's readings, and None several times a second."""
+    """Watch to the end. `show` hears the sampler's readings, and None several times a second.
+
+    Raises Problem.
+    """
     settings = Settings(
         path=str(folder / "samples.jsonl"), interval_s=request.interval_s,
         progress_interval_s=PROGRESS_S, pss_interval_s=PSS_S,
@@ -99,6 +102,11 @@ def watch(request: Request, folder: Path, show: Show) -> Watched:
     )  # fmt: skip
     with _ending(request.pid) as ending:
         sampler = Sampler(settings, folder / "sampler.log")
+        if not (request.command or request.pid or sampler.devices):
+            sampler.stop()
+            raise Problem(
+                f"nothing to watch: no GPU ({sampler.no_devices}); give a command, or --pid"
+            )
         return _watched(request, sampler, ending, show)
 
 

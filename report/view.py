@@ -15,6 +15,7 @@ from measure.result import Check, Result
 from report import words
 from report.rows import TableRow, rows
 from traces import units
+from traces.owned import owned
 
 # What a reader could take a fact of the headline for, and should not.
 CAVEATS = {
@@ -188,8 +189,8 @@ def _moment(text: str) -> str:
 
 
 def _machine(result: Result) -> str:
-    """The GPUs, or the CPU, by name."""
-    named = [str(gpu.get("name")) for gpu in result.environment.get("gpus") or []]
+    """The GPUs that a cell owns, or the CPU, by name."""
+    named = [str(gpu.get("name")) for gpu in owned(result.environment.get("gpus") or [])]
     if result.device == "cuda" and named:
         return f"{len(named)} x {named[0]}" if len(named) > 1 else named[0]
     cpu = result.environment.get("cpu") or {}

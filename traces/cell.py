@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from traces.job import Options
+from traces.owned import owned
 from traces.parity import Parity
 
 Status = Literal[
@@ -36,9 +37,10 @@ class Evidence(Struct, kw_only=True, frozen=True):
 
     @property
     def used(self) -> int | None:
-        """Bytes in use on all devices together; None where there is none, or one does not tell."""
-        used = [device.used for device in self.devices if device.used is not None]
-        return sum(used) if used and len(used) == len(self.devices) else None
+        """Bytes in use on the cell's own devices; None where there is none or one does not tell."""
+        mine = owned(self.devices)
+        used = [device.used for device in mine if device.used is not None]
+        return sum(used) if used and len(used) == len(mine) else None
 
 
 class Certificate(Struct, kw_only=True, omit_defaults=True):

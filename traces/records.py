@@ -167,17 +167,25 @@ class Energy(Record, kw_only=True, omit_defaults=True, gc=False, tag="energy"):
 
 
 class Host(Record, kw_only=True, omit_defaults=True, gc=False, tag="host"):
-    """Memory and time of the watched process tree, and of its host."""
+    """Memory and time of the watched process tree, and of its host.
+
+    What is absent was not read then: between full readings there is the tree's `rss` alone.
+    `steal_s` is the CPU time that the host's own host gave to others, `switches` counts how often
+    the tree's processes (their main threads) had to leave a processor that they still wanted. Both
+    are read once a second and at edges.
+    """
 
     rss: int | None
     pss: int | None = None
     processes: int
-    cpu_s: float | None
+    cpu_s: float | None = None
     major_faults: int | None = None
     minor_faults: int | None = None
-    host_used: int | None
-    host_total: int | None
-    load1: float | None
+    host_used: int | None = None
+    host_total: int | None = None
+    load1: float | None = None
+    steal_s: float | None = None
+    switches: int | None = None
 
 
 class Mark(Record, kw_only=True, omit_defaults=True, gc=False, tag="mark"):

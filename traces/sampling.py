@@ -15,7 +15,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds between readings of each kind, which devices to watch, and whom to follow.
 
     `ticker` is where monitor/ticker.c lies compiled; without it `no_ticker` says why, and a GPU
-    cannot be watched. `host_interval_s` None chooses 0.1 s without a GPU and 0.2 s with one.
+    cannot be watched. `host_interval_s` None chooses 0.1 s without a GPU, where the tree's
+    resident memory is read every `interval_s`, and 0.2 s with one.
     `pss_interval_s` 0 means at phase ends only; None chooses 1 s without a GPU (PSS is what the
     ledger closes against there) and 5 s with one. `gpus` names devices by index or UUID and wins
     over `cuda_visible_devices`, which is the environment's unless given. `marker` names an

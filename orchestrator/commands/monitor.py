@@ -50,7 +50,7 @@ def command(
     Exits as the command does; 124 when --duration ended it.
     """
     _check(argv, pid)
-    interval_s = duration.parse(interval)
+    interval_s = _interval(interval)
     duration_s = duration.parse(how_long) if how_long else None
     folder = _create(out, results)
     console = Console(stderr=True)
@@ -75,12 +75,18 @@ def command(
         if not isinstance(problem, Broken):
             Folder(folder).discard()
         raise
-    _note(folder, request, seen)
-    found = numbers.write(folder)
-    if not quiet:
-        _tell(console, folder, numbers.rows(found))
     if seen.trouble:
         click.echo(f"pagedbench: {seen.trouble}", err=True)
+    try:
+        _note(folder, request, seen)
+        found = numbers.write(folder)
+    except (Problem, OSError) as problem:
+        if not seen.code:
+            raise
+        click.echo(f"pagedbench: no summary: {problem}", err=True)
+        return seen.code
+    if not quiet:
+        _tell(console, folder, numbers.rows(found))
     return seen.code
 
 
@@ -91,6 +97,13 @@ def _check(argv: tuple[str, ...], pid: int | None) -> None:
         raise Problem(f"no command {argv[0]!r} here")
     if pid:
         _check_process(pid)
+
+
+def _interval(text: str) -> float:
+    seconds = duration.parse(text)
+    if not duration.FASTEST_S <= seconds <= duration.SLOWEST_S:
+        raise Problem(f"--interval {text}: must lie between 1 ms and 1 h")
+    return seconds
 
 
 def _check_process(pid: int) -> None:

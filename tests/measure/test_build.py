@@ -8,6 +8,7 @@ import pytest
 from measure import canonical
 from measure.build import build
 from tests.measure.folder import MIB, Folder, at, contiguous, host, meta, paged
+from traces.cell import DeviceState, Evidence
 from traces.errors import Problem
 from traces.reader import TraceError
 
@@ -133,3 +134,10 @@ def test_a_cell_json_that_is_none_is_one_line(folder):
     with pytest.raises(Problem, match=r"cell\.json") as caught:
         build(folder.path, meta())
     assert "\n" not in str(caught.value)
+
+
+def test_the_memory_before_a_cell_is_that_of_its_own_device():
+    """The second card holds 70 bytes of somebody else's."""
+    devices = [DeviceState(uuid=uuid, used=used, pids=[]) for uuid, used in (("A", 5), ("B", 70))]
+    assert Evidence(devices=devices, waited_s=0).used == 5
+    assert Evidence(devices=[], waited_s=0).used is None

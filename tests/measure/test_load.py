@@ -97,10 +97,10 @@ def test_each_cell_sees_its_own_samples():
     assert timeline.seen.used().v.tolist() == [1 * MIB, 2 * MIB]
 
 
-def test_several_devices_are_summed():
+def test_memory_is_of_the_device_that_the_cell_owns():
     seen = sampled([sample(100, 10), sample(101, 5, "GPU-2"), sample(320, 20)])
     used = merge(contiguous(), seen).seen.used()
-    assert used.v.tolist() == [15 * MIB, 25 * MIB]
+    assert used.v.tolist() == [10 * MIB, 20 * MIB]
 
 
 def test_a_run_folder_is_read_once(folder, monkeypatch):

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import UNSET
 
+from measure.energy import NOT_READ, TOO_SHORT
 from measure.merge import merge
 from measure.sampled import sampled
 from measure.timing import summarize, token_gaps
@@ -37,22 +39,45 @@ def test_latencies_count_from_arrival():
     assert found.tpot_mean == pytest.approx(0.4 / 4)  # one token has no time per further token
 
 
-def test_energy_is_read_at_the_edges():
-    readings: list[Record] = [energy(990, 100), energy(2000, 777), energy(3010, 300)]
-    found = run(list(TWO), readings)
-    assert found.joules == 200
-    assert found.joules_per_token == pytest.approx(200 / 6)
+def test_energy_is_brought_from_the_readings_to_the_edges():
+    """800 J from 1.2 s to 3.2 s are 400 W: 800 J in the run's 2 s. Of 2.5 s, 2 / 2.5 of 1000 J."""
+    exact: list[Record] = [energy(1200, 100), energy(2000, 777), energy(3200, 900)]
+    assert run(list(TWO), exact).joules == 800
+    late: list[Record] = [energy(990, 0), energy(3490, 1000)]
+    found = run(list(TWO), late)
+    assert found.joules == 800
+    assert found.joules_per_token == pytest.approx(800 / 6)
+    assert found.joules_why is UNSET
 
 
-def test_energy_of_several_devices_is_summed_or_unknown():
+def test_energy_is_of_the_device_that_the_cell_owns():
+    """The second card idles beside it: 120 J that the cell did not spend."""
     both: list[Record] = [
-        energy(990, 0),
-        energy(3000, 5),
-        energy(990, 1, "B"),
-        energy(3000, 8, "B"),
+        energy(1000, 0),
+        energy(1000, 0, "GPU-2222"),
+        energy(3000, 500),
+        energy(3000, 120, "GPU-2222"),
     ]
-    assert run(list(TWO), both).joules == 12
-    assert run(list(TWO), [*both[:3], energy(3000, None, "B")]).joules is None
+    assert run(list(TWO), both).joules == 500
+    assert run(list(TWO), [*both[:3], energy(3000, None, "GPU-2222")]).joules == 500
+
+
+def test_energy_that_is_not_known_has_its_reason():
+    refused = Energy(
+        t=at(3000), uuid=GPU, total_mj=None, where="edge", why={"total_mj": "not supported"}
+    )
+    assert run(list(TWO), [energy(1000, 1), refused]).joules_why == "not supported"
+    once = run(list(TWO), [energy(1000, 1)])
+    assert (once.joules, once.joules_why) == (None, NOT_READ)
+    assert run(list(TWO)).joules_why is UNSET, "there is no device to know it of"
+
+
+def test_a_run_of_fewer_than_twenty_steps_of_the_counter_has_no_energy():
+    begin, end = phase("run", 1000, 2999)
+    seen = sampled([energy(1000, 1), energy(2999, 501)])
+    found: Any = summarize(merge([begin, *TWO, end], seen))
+    assert (found.joules, found.joules_per_token) == (None, None)
+    assert found.joules_why == TOO_SHORT
 
 
 def test_a_reading_far_from_the_edge_is_of_something_else():

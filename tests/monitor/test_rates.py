@@ -40,7 +40,7 @@ def test_dear_readings_of_pss_are_rarer_beside_a_gpu(monkeypatch, gpus, at_least
     """A reading of 10 ms may come every 5 s; without a GPU the ledger needs them all."""
     now, read_at = [0], []
 
-    def host(tree, pss):
+    def host(tree, pss, interference):
         if pss:
             read_at.append(now[0])
             now[0] += 10 * MS
@@ -48,15 +48,16 @@ def test_dear_readings_of_pss_are_rarer_beside_a_gpu(monkeypatch, gpus, at_least
     gpu: Any = SimpleNamespace(
         uuid=A, baseline=None, used_now=lambda: (0, None), processes=lambda: ({}, None)
     )
-    settings = Settings(path="", pss_interval_s=1.0, watching=os.getpid())
+    settings = Settings(path="", host_interval_s=0.1, pss_interval_s=1.0, watching=os.getpid())
     put: Any = SimpleNamespace(put=lambda record: None, flush=lambda: None)
     monkeypatch.setattr(watch, "clock", SimpleNamespace(now=lambda: now[0]))
     monkeypatch.setattr(watch, "host", host)
     watching = watch.Watch(settings, [gpu] * gpus, put, put)
-    (_, job), *_ = watching.periodic(0)
+    (every, job), *_ = watching.periodic(0)
     for tick in range(200):
         now[0] = tick * 100 * MS
-        job()
+        if every.come(now[0]):
+            job()
     waited = [(b - a) // MS for a, b in pairwise(read_at)]
     assert len(waited) >= 3
     assert all(at_least_ms <= wait < at_least_ms + 100 for wait in waited)

@@ -190,6 +190,29 @@ def test_state_is_read_anew_for_each_question(driver, tmp_path):
         sampling.stop()
 
 
+def test_without_a_gpu_a_peak_of_the_tree_between_two_full_readings_is_seen(tmp_path, driver):
+    """64 MiB for 40 ms; the full readings are 2 s apart."""
+    code = (
+        "import sys, time; sys.stdin.read(1); a = b'1' * (64 << 20); time.sleep(0.04); del a;"
+        "time.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    settings = {"gpus": [], "interval_s": 0.01, "host_interval_s": 2, "pss_interval_s": 0}
+    with Sampling(tmp_path, driver, watching=child.pid, **settings) as sampling:
+        sampling.until(lambda s: len(s.of(Host)) > 10)
+        assert child.stdin
+        child.stdin.write(b"1")
+        child.stdin.close()
+        time.sleep(0.6)
+        sampling.stop()
+    child.kill()
+    child.wait()
+    sizes = [host.rss for host in sampling.of(Host)]
+    assert max(sizes) > 64 << 20
+    assert sizes[-2] < 64 << 20
+    assert sum(host.cpu_s is not None for host in sampling.of(Host)) <= 2
+
+
 @pytest.mark.skipif(not Library().reason, reason="there is a driver here")
 def test_no_gpu_gives_host_records_and_the_reason(tmp_path):
     driver = Driver(tmp_path, tmp_path)  # a folder without a library in it
@@ -201,10 +224,15 @@ def test_no_gpu_gives_host_records_and_the_reason(tmp_path):
     assert ready["devices"] == []
     assert "no NVIDIA driver" in ready["reason"]
     hosts = sampling.of(Host)
-    assert len(hosts) == pytest.approx(20, abs=5)
-    assert done["rate_hz"] == pytest.approx(20, rel=0.3)
-    assert all(host.rss > 0 and host.cpu_s > 0 and host.processes >= 1 for host in hosts)
-    assert any(host.pss for host in hosts)
+    full = [host for host in hosts if host.cpu_s is not None]
+    assert len(full) == pytest.approx(20, abs=5)
+    assert len(hosts) == pytest.approx(100, abs=15)
+    assert done["rate_hz"] == pytest.approx(100, rel=0.15)
+    assert all(host.rss > 0 and host.processes >= 1 for host in hosts)
+    assert all(host.cpu_s > 0 and host.host_used > 0 for host in full)
+    assert 1 <= sum(host.pss is not None for host in hosts) <= 3
+    assert 1 <= sum(host.steal_s is not None for host in hosts) <= 4
+    assert not any(host.why for host in hosts)
     assert not sampling.of(Sample)
 
 

@@ -83,7 +83,7 @@ def test_a_broken_one_is_one_line(driver, tmp_path):
 
 
 def test_without_a_gpu_it_is_not_needed(driver, tmp_path):
-    without = {"ticker": None, "host_interval_s": 0.01}
+    without = {"ticker": None, "interval_s": 0.01}
     with Sampling(tmp_path, driver, gpus=[], watching=os.getpid(), **without) as sampling:
         sampling.until(lambda s: len(s.of(Host)) > 5)
         sampling.stop()

@@ -14,7 +14,7 @@ import pytest
 from orchestrator import sampler
 from orchestrator.cli import pagedbench
 from orchestrator.supervise import Child
-from tests.monitor.double import GIB, A
+from tests.monitor.double import GIB, ROOT, A
 from traces.errors import INTERRUPTED, Broken
 from traces.records import Header, Mark, Sample
 from traces.sampling import Settings
@@ -189,3 +189,48 @@ def test_a_driver_that_does_not_answer_is_told_from_a_sampler_that_died(
     settings = Settings(path=str(tmp_path / "samples.jsonl"))
     with pytest.raises(Broken, match=words):
         sampler.Sampler(settings, tmp_path / "sampler.log")
+
+
+def test_with_neither_gpu_nor_command_there_is_nothing_to_watch(monitor, driver):
+    driver.write("driver 580")
+    seen = monitor()
+    assert seen.end() == 2
+    assert seen.err == (
+        "pagedbench: nothing to watch: no GPU (the NVIDIA driver lists no GPU); "
+        "give a command, or --pid\n"
+    )
+    assert not seen.folder.exists()
+
+
+LIMITED = (
+    "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000));"
+    "from orchestrator.cli import main; sys.argv[0] = 'pagedbench'; main()"
+)
+
+
+def test_a_full_disk_keeps_the_exit_code_of_the_command(tmp_path, driver):
+    """The trace's disk, as the watch and its sampler see it, has room for 9,000 bytes a file."""
+    argv = ["monitor", "--out", str(tmp_path / "watch"), "--interval", "1ms", "--"]
+    code = "import time; time.sleep(1); raise SystemExit(6)"
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *argv, *python(code)], cwd=ROOT, text=True,
+        env={**os.environ, **driver.environment}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 6, done.stderr
+    assert "the sampler died (cannot write the trace" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_summary_that_cannot_be_written_keeps_the_exit_code_of_the_command(tmp_path, driver):
+    """The command makes the folder's summary a folder, which nothing is written over."""
+    folder = tmp_path / "watch"
+    script = f"mkdir '{folder}/summary.json'; exit 6"
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator", "monitor", "--out", str(folder), "--", "sh", "-c",
+         script],
+        cwd=ROOT, text=True, env={**os.environ, **driver.environment}, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 6, done.stderr
+    assert done.stderr.startswith("pagedbench: no summary: ")
+    assert len(done.stderr.splitlines()) == 1
