@@ -82,7 +82,7 @@ def steps(path: Path, count: int, ticks: int) -> None:
             t = START + 2 * MS + step * (ticks - 4) * MS // count
             out.write(
                 Kv(t=t, step=step, live_tokens=live, reserved_slots=held, pool_slots=1 << 20,
-                   cached_slots=0, running=200, waiting=3)
+                   running=200, waiting=3)
             )  # fmt: skip
         out.write(
             Request(

@@ -6,7 +6,7 @@ reads well. Reading distrusts its input: whatever is wrong with it is one line.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +86,31 @@ def _upgraded(plain: Any, version: int) -> Any:
     return plain
 
 
+def _kvs(plain: FreeForm) -> Iterator[tuple[FreeForm, FreeForm]]:
+    """Yield each cell that has KV numbers, with them; the types refuse anything odd later."""
+    cells = plain.get("cells")
+    for cell in cells if isinstance(cells, list) else []:
+        if isinstance(cell, dict) and isinstance(kv := cell.get("kv"), dict):
+            yield cell, kv
+
+
 def _from_1(plain: FreeForm) -> None:
     """1 had no step efficiency."""
-    cells = plain.get("cells")
-    for cell in cells if isinstance(cells, list) else []:  # the types refuse anything else later
-        if isinstance(cell, dict) and isinstance(kv := cell.get("kv"), dict):
-            kv["step_efficiency"] = None
+    for _, kv in _kvs(plain):
+        kv["step_efficiency"] = None
+
+
+def _from_2(plain: FreeForm) -> None:
+    """2 counted tokens as stored when they were scheduled, which some engines do ahead."""
+    for cell, kv in _kvs(plain):
+        engine = cell.get("engine")
+        settings = engine.get("settings") if isinstance(engine, dict) else None
+        ahead = isinstance(settings, dict) and settings.get("async_scheduling")
+        kv["counted"] = "scheduled" if ahead else "executing"
 
 
 # What turns a result of each older version into the next one.
-UPGRADES: Mapping[int, Callable[[FreeForm], None]] = {1: _from_1}
+UPGRADES: Mapping[int, Callable[[FreeForm], None]] = {1: _from_1, 2: _from_2}
 
 
 def _read(path: Path) -> bytes:

@@ -4,6 +4,7 @@ Step counts hold from their step until the next one, the last until the run phas
 mean is weighted by time. Efficiency is the integral of tokens stored over the integral of slots
 held, over the time when slots were held at all. Step efficiency is the same without the time: a
 ratio of counts, which a run that takes the same steps repeats to the last digit on any machine.
+Where several records tell of one step, the last of them counts for it.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from measure import result
-from measure.columns import Floats, Ints
+from measure.columns import Bools, Floats, Ints
+from measure.restate import counting, stored_and_ahead
 from measure.timeline import Timeline
 from measure.waste import waste_by_cause
 
@@ -22,7 +24,9 @@ class KvSteps:
 
     t_ns: Ints
     dt_ns: Floats
+    step: Floats
     stored: Floats
+    ahead: Floats
     held: Floats
     pool: Floats
     pads: Floats
@@ -37,6 +41,13 @@ class KvSteps:
         """Sum of values x nanoseconds."""
         return float(values @ self.dt_ns)
 
+    def last_of_each(self) -> Bools:
+        """Mark the last record of each step in which slots were held."""
+        holding = np.flatnonzero(self.held > 0)
+        last = np.zeros(len(self), bool)
+        last[holding[np.diff(self.step[holding], append=np.inf) != 0]] = True
+        return last
+
 
 def kv_steps(timeline: Timeline) -> KvSteps | None:
     """The steps of the run phase, or None where none was recorded."""
@@ -48,10 +59,13 @@ def kv_steps(timeline: Timeline) -> KvSteps | None:
     if not len(kv):
         return None
     t = kv.times()
+    stored, ahead = stored_and_ahead(timeline, kv)
     return KvSteps(
         t_ns=t,
         dt_ns=np.diff(t, append=max(end, int(t[-1]))).astype(float),
-        stored=kv.column("live_tokens"),
+        step=kv.column("step"),
+        stored=stored,
+        ahead=ahead,
         held=kv.column("reserved_slots"),
         pool=kv.column("pool_slots"),
         pads=kv.column("pad_slots"),
@@ -67,19 +81,17 @@ def summarize(timeline: Timeline) -> result.Kv | None:
     if found is None:
         return None
     facts = timeline.facts
-    holding = found.held > 0
+    holding, each = found.held > 0, found.last_of_each()
     holding_ns = float(found.dt_ns[holding].sum())
     stored, held = found.integral(found.stored), found.integral(found.held)
     efficiency = _ratio(found.integral(found.stored * holding), held)
     bytes_per_slot = facts.bytes_per_slot
     pool = int(found.pool.max())
     return result.Kv(
-        steps=len(found),
+        steps=int(each.sum()),
         bytes_per_slot=bytes_per_slot,
         efficiency=efficiency,
-        step_efficiency=_ratio(
-            float(found.stored[holding].sum()), float(found.held[holding].sum())
-        ),
+        step_efficiency=_ratio(float(found.stored[each].sum()), float(found.held[each].sum())),
         mean_live=_ratio(stored, holding_ns),
         mean_reserved=_ratio(held, holding_ns),
         peak_live=int(found.stored.max()),
@@ -94,6 +106,7 @@ def summarize(timeline: Timeline) -> result.Kv | None:
         layout=facts.kv_layout,
         peak_live_bytes=_times(found.stored.max(), bytes_per_slot),
         peak_reserved_bytes=_times(found.held.max(), bytes_per_slot),
+        counted=counting(timeline),
         pool_bytes=facts.pool_bytes or _times(pool, bytes_per_slot),
     )
 

@@ -7,6 +7,7 @@ Bytes are int, seconds float, shares between 0 and 1. A null means "could not be
 Schema history
     1  first version
     2  kv.step_efficiency: exact, beside the time-weighted efficiency; null in a result read from 1
+    3  kv.counted: when a token counts as stored; waste has what is scheduled ahead apart
 """
 
 from typing import Any, Literal
@@ -17,11 +18,12 @@ from traces.cell import Status
 from traces.parity import Parity as Parity
 from traces.parity import Verdict
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 How = Literal["measured", "derived", "n/a"]
 FreeForm = dict[str, Any]
 """What is kept as it was said: settings, versions, notes."""
+Counted = Literal["executing", "restated", "scheduled"]
 
 
 class Model(Struct, kw_only=True):
@@ -86,7 +88,12 @@ class Kv(Struct, kw_only=True):
     peak_running: int | None
     preempted: int
     waste: dict[str, "Share"] = field(default_factory=dict)
-    """reservation, internal, padding: parts of the slots held; external: on top of them."""
+    """reservation, scheduled_ahead, internal, padding: parts of the slots held; external: on top
+    of them."""
+    counted: Counted = "scheduled"
+    """When a token counts as stored: from the step on that computes it (restated: worked out from a
+    trace that did not say so), or from when it was scheduled, as results before schema 3 have it
+    where the engine schedules ahead."""
     block_size: int | None = None
     layout: str | None = None
     """dynamic, static, padded or paged."""

@@ -5,6 +5,7 @@ monotonic nanoseconds.
 """
 
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from measure.columns import Columns
@@ -17,8 +18,8 @@ KV = (
     "live_tokens",
     "reserved_slots",
     "pool_slots",
-    "cached_slots",
     "pad_slots",
+    "ahead_tokens",
     "shared_slots",
     "running",
     "waiting",
@@ -47,6 +48,10 @@ class BlockLog:
 
     def __len__(self) -> int:
         return len(self.t)
+
+    def changes(self) -> Iterator[tuple[int, int, int]]:
+        """Yield time, index of the request, and 1 for a block gained or 0 for one lost."""
+        return zip(self.t, self.request, self.gained, strict=True)
 
 
 def _kv() -> Columns:
@@ -90,3 +95,11 @@ class Timeline:
         """Whether the phase was seen to end."""
         found = self.phases.get(phase)
         return found is not None and found.end is not None
+
+
+def final_lengths(timeline: Timeline) -> dict[str, int]:
+    """Tokens stored for each request at its last step: the last token's own KV is never stored."""
+    return {
+        request.id: request.prompt_tokens + max(request.output_tokens - 1, 0)
+        for request in timeline.requests
+    }

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import UNSET
 
 from measure import result
-from measure.columns import Floats
+from measure.columns import Columns, Floats, Ints
 from measure.energy import joules
 from measure.timeline import Timeline
 from traces.records import Request
@@ -86,7 +86,7 @@ def token_gaps(timeline: Timeline) -> Gaps | None:
     at once), nobody knows which edge was a token, and the request is left out. A step counts once
     for each request in it, so that there is no list of every token.
     """
-    t = timeline.kv.times()
+    t = step_begins(timeline.kv)
     long = [request for request in timeline.requests if request.output_tokens > 1]
     change = np.zeros(len(t) + 1)
     ends: list[float] = []
@@ -112,6 +112,13 @@ def token_gaps(timeline: Timeline) -> Gaps | None:
     used = times > 0
     gap_s = np.concatenate([np.diff(t)[used], ends]) / SECOND
     return Gaps(gap_s, np.concatenate([times[used], np.ones(len(ends))]), counted, len(long))
+
+
+def step_begins(kv: Columns) -> Ints:
+    """When each step began to execute, and when the engine fell idle."""
+    step, idle = kv.column("step"), kv.column("running") == 0
+    begins: Ints = kv.times()[idle | (np.diff(step, prepend=-1) != 0)]
+    return begins
 
 
 def rows(timeline: Timeline) -> list[result.RequestRow]:

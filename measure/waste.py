@@ -1,14 +1,14 @@
 """Why slots were held without a token stored in them.
 
-Of the slots held, every one that stores nothing is one of three: a *pad* (or a finished request's
-row), *reservation* (its request will fill it later), or *internal* (its request never fills it).
-Pads are counted by the worker. Reservation against internal needs to know how long each request
-became in the end, so it is derived here, from who held what and the final lengths. *External* waste
-is the allocator's: bytes reserved, free, and in pieces; it comes on top of the slots held. Workers
+Of the slots held, every one that stores nothing is one of these: a *pad* (or a finished request's
+row), *internal* (its request never fills it), *scheduled ahead* (the step that follows the one
+under way will fill it), or *reservation* (its request will fill it later). Pads and tokens ahead
+are counted by the worker. Reservation against internal needs to know how long each request became
+in the end, so it is derived here, from who held what and the final lengths. *External* waste is
+the allocator's: bytes reserved, free, and in pieces; it comes on top of the slots held. Workers
 record it at each step at which it changed, on a GPU only: the C library's heap cannot say.
 
-Per request, with F its final length and H what it holds, H - min(H, F) is internal. What is left
-of the empty slots is reservation.
+Per request, with F its final length and H what it holds, H - min(H, F) is internal.
 """
 
 from typing import TYPE_CHECKING
@@ -17,31 +17,36 @@ import numpy as np
 
 from measure.columns import EMPTY, Floats, Series
 from measure.result import Share
-from measure.timeline import Timeline
+from measure.timeline import Timeline, final_lengths
 
 if TYPE_CHECKING:
     from measure.kv import KvSteps
 
 NOT_KNOWN = Share(value=None, how="n/a")
+CAUSES = ("reservation", "scheduled_ahead", "internal", "padding", "external")
 
 
 def waste_by_cause(timeline: Timeline, steps: "KvSteps") -> dict[str, Share]:
     """Shares of the slots held, weighted by time, by cause."""
     held = steps.integral(steps.held)
     if not held:
-        return dict.fromkeys(("reservation", "internal", "padding", "external"), NOT_KNOWN)
+        return dict.fromkeys(CAUSES, NOT_KNOWN)
     empty = np.maximum(steps.held - steps.pads - steps.stored, 0.0)
     never = never_filled(timeline, steps)
     shares = {
         "padding": Share(value=steps.integral(steps.pads) / held, how="measured"),
         "external": _external(timeline, steps, held),
-        "reservation": NOT_KNOWN,
-        "internal": NOT_KNOWN,
+        **dict.fromkeys(("reservation", "scheduled_ahead", "internal"), NOT_KNOWN),
     }
     if never is not None:
         internal = np.minimum(never, empty)
-        shares["internal"] = Share(value=steps.integral(internal) / held, how="derived")
-        shares["reservation"] = Share(value=steps.integral(empty - internal) / held, how="derived")
+        ahead = np.minimum(steps.ahead, empty - internal)
+        parts = {
+            "internal": internal, "scheduled_ahead": ahead,
+            "reservation": empty - internal - ahead,
+        }  # fmt: skip
+        for name, part in parts.items():
+            shares[name] = Share(value=steps.integral(part) / held, how="derived")
     return shares
 
 
@@ -61,14 +66,6 @@ def never_filled(timeline: Timeline, steps: "KvSteps") -> Floats | None:
     return np.maximum(steps.held - steps.pads - _to_come(timeline, final, steps), 0.0)
 
 
-def final_lengths(timeline: Timeline) -> dict[str, int]:
-    """Tokens stored for each request at its last step: the last token's own KV is never stored."""
-    return {
-        request.id: request.prompt_tokens + max(request.output_tokens - 1, 0)
-        for request in timeline.requests
-    }
-
-
 def _to_come(timeline: Timeline, final: dict[str, int], steps: "KvSteps") -> Floats:
     """Contiguous rows: the final lengths of the requests that are in a row, at each step."""
     change: list[tuple[int, int]] = []
@@ -84,7 +81,7 @@ def _beyond(timeline: Timeline, final: dict[str, int], block: int) -> Series:
     blocks = [0] * len(log.requests)
     ends = [final.get(name) for name in log.requests]
     change: list[tuple[int, int]] = []
-    for t, request, gained in zip(log.t, log.request, log.gained, strict=True):
+    for t, request, gained in log.changes():
         end = ends[request]
         if end is None:  # it never finished: its final length is not known
             continue

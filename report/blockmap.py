@@ -14,8 +14,7 @@ from typing import NamedTuple
 from msgspec import UNSET, Struct, UnsetType
 from msgspec import field as named
 
-from measure.timeline import Timeline
-from measure.waste import final_lengths
+from measure.timeline import Timeline, final_lengths
 
 MOST = 60_000  # intervals drawn; with more, only every n-th row is
 

@@ -28,6 +28,8 @@ class EngineFacts(Struct, kw_only=True, omit_defaults=True):
     Beside it: `graph_bytes` are of CUDA graphs, in the allocator's pool and of the driver;
     `context_bytes` are outside the allocator once warm, without the graphs. The engine's own
     account: `engine_kv_usage_peak`, a share, and `engine_throughput_tokens_per_s`.
+    `stored_when` is "executing" where tokens count from the step that computes them; traces of
+    before it was written counted them when they were scheduled.
     """
 
     kv_layout: str | None = None
@@ -47,6 +49,7 @@ class EngineFacts(Struct, kw_only=True, omit_defaults=True):
     engine_kv_usage_peak: float | None = None
     engine_throughput_tokens_per_s: float | None = None
     engine_process: bool | None = None
+    stored_when: str | None = None
     modules_before_engine: list[str] | None = None
     versions: dict[str, Any] | None = None
     settings: dict[str, Any] | None = None

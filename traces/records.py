@@ -48,17 +48,19 @@ class Phase(Record, kw_only=True, omit_defaults=True, gc=False, tag="phase"):
 class Kv(Record, kw_only=True, omit_defaults=True, gc=False, tag="kv"):
     """KV slots at one engine step. Slots are token positions, over all layers.
 
-    `live_tokens` of running requests, `reserved_slots` they hold, `pool_slots` taken from the
-    device, `cached_slots` evictable prefix cache, `pad_slots` pads and finished rows within the
-    reserved ones. `shared_slots` counts what sharing saved: slots in several tables at once.
+    `live_tokens` are stored: computed, or being computed by the step under way (`step`), for
+    requests that run. `reserved_slots` they hold, `pool_slots` taken from the device, `pad_slots`
+    pads and finished rows within the held ones. `ahead_tokens` will be stored by a step that is
+    scheduled ahead, in slots held already. `shared_slots` counts what sharing saved: slots in
+    several tables at once. Several records may tell of one step; each holds until the next.
     """
 
     step: int
     live_tokens: int
     reserved_slots: int
     pool_slots: int
-    cached_slots: int | None = None
     pad_slots: int = 0
+    ahead_tokens: int = 0
     shared_slots: int = 0
     running: int
     waiting: int = 0

@@ -78,7 +78,7 @@ class Worker(HfWorker):
         return str(self.model.config._attn_implementation).removeprefix("paged|")
 
     def batch_size(self, prompts: list[Prompt]) -> int:
-        room = self.view.blocks()[0] * self.view.block_size
+        room = self.view.blocks() * self.view.block_size
         return len(prompts) if max(prompt.total for prompt in prompts) <= room else 0
 
     def generate(self, prompts: list[Prompt]) -> None:
@@ -142,13 +142,9 @@ class PagedView:
             return int(self._cache.block_size)
         return int(next(iter(self._cache.cache_allocators.values())).tokens_per_page)
 
-    def blocks(self) -> tuple[int, int]:
-        """Return blocks in all and free."""
-        cache = self._cache
-        if self._older:
-            return int(cache.num_blocks), int(cache.get_num_free_blocks())
-        total = int(cache.num_blocks)
-        return total, round(cache.compute_free_capacity(relative=True) * total)
+    def blocks(self) -> int:
+        """Return how many blocks there are for requests."""
+        return int(self._cache.num_blocks)
 
     def tables(self) -> dict[str, list[int]]:
         """Return the physical blocks of each request, over all attention groups."""
@@ -167,7 +163,7 @@ class PagedView:
 
     def note_pool(self, facts: EngineFacts) -> None:
         """Note the pool's sizes; bytes per slot count the two spare blocks Transformers adds."""
-        pool, (total, _) = torch_memory.tensor_bytes(self.tensors()), self.blocks()
+        pool, total = torch_memory.tensor_bytes(self.tensors()), self.blocks()
         facts.block_size, facts.num_blocks, facts.pool_bytes = self.block_size, total, pool
         facts.bytes_per_slot = pool // ((total + 2) * self.block_size)
 
@@ -179,7 +175,6 @@ class PagedView:
         """Record a step: what is stored when it ends, in slots held from its begin."""
         tables = self.tables()
         self._changes(begun, tables)
-        total, free = self.blocks()
         size = self.block_size
         active = self._scheduler.active_requests.values()
         stored = sum(state.position_offset for state in active)
@@ -190,9 +185,9 @@ class PagedView:
         held = len({block for blocks in tables.values() for block in blocks})
         shared = sum(map(len, tables.values())) - held
         self._recorder.kv(
-            begun, stored=stored - shared * size, held=held * size, pool=total * size,
-            cached_slots=max(0, total - free - held) * size, shared_slots=shared * size,
-            running=len(self._running), waiting=len(waiting), preempted=preempted,
+            begun, stored=stored - shared * size, held=held * size, pool=self.blocks() * size,
+            shared_slots=shared * size, running=len(self._running), waiting=len(waiting),
+            preempted=preempted,
         )  # fmt: skip
         self._idle = False
 

@@ -54,6 +54,7 @@ class Worker:
             "model": job.model, "dtype": job.dtype, "max_model_len": job.max_length,
             "seed": job.seed, "trust_remote_code": job.trust_remote_code,
             "block_size": self.block_size(), "max_num_seqs": options.get("max_num_seqs"),
+            "max_num_batched_tokens": options.get("max_num_batched_tokens"),
             "enable_prefix_caching": options.get("prefix_caching", True),
             "enforce_eager": options.get("eager", job.device == "cpu"),
             "gpu_memory_utilization": options.get("gpu_memory_utilization"),
@@ -69,7 +70,8 @@ class Worker:
             name = "RecordingAsyncScheduler" if scheduling_ahead else "RecordingScheduler"
             arguments["scheduler_cls"] = f"workers.vllm_scheduler.{name}"
             trace = str(Path(job.folder, "engine.jsonl"))
-            arguments["additional_config"] = {"pagedbench": {"trace": trace}}
+            policy = options.get("policy", "paged")
+            arguments["additional_config"] = {"pagedbench": {"trace": trace, "policy": policy}}
         return {name: value for name, value in arguments.items() if value is not None}
 
     def block_size(self) -> int | None:

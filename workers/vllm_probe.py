@@ -3,6 +3,7 @@
 from typing import Any
 
 from traces.facts import EngineFacts, Values, to_values
+from traces.policy import Policy
 from workers import torch_memory
 
 
@@ -44,6 +45,12 @@ class Probe:
         from workers import vllm_scheduler
 
         vllm_scheduler.recording = on
+
+    def pagedbench_arrange(self, policy: Policy, usable: int | None) -> None:
+        """Change the allocation policy and the blocks to be had, while no request runs."""
+        from workers import vllm_scheduler
+
+        vllm_scheduler.current.arrange(policy, usable)
 
 
 def _flat(caches: Any) -> list[Any]:

@@ -1,9 +1,14 @@
 """Count KV blocks inside vLLM's scheduler: every step, in the process that schedules.
 
 vLLM takes a scheduler class by name (`scheduler_cls`), and this is one: the engine's own, with a
-few sums after each `schedule()`. It writes engine.jsonl itself, since the engine may live in a
-process of its own. What changed is recorded, never whole block tables: those cost 15 % of
-throughput at 256 requests, the sums and changes under 1 %.
+few sums around `schedule()` and `update_from_output()`. It writes engine.jsonl itself, since the
+engine may live in a process of its own. What changed is recorded, never whole block tables: those
+cost 15 % of throughput at 256 requests, the sums and changes under 1 %.
+
+A token is *stored* from the step on that computes it, whether that has ended or is under way. An
+engine that schedules ahead has by then counted the tokens of the step after it, too
+(`num_computed_tokens` grows when a step is scheduled), so those are taken off again. Blocks are
+*held* from `schedule()` on: for a step that is scheduled ahead they are held a step early.
 
 Blocks held are counted from the tables: those that the scheduler's output hands to requests, until
 they end or give way. The engine's own gauge is counted otherwise, from the pool's queue of free
@@ -13,7 +18,7 @@ It may rely on: `kv_cache_manager.block_pool` and `.usage`, `running`, `waiting`
 `finished_req_ids`, and the fields of SchedulerOutput (vLLM 0.26 to 0.33).
 """
 
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +27,29 @@ from vllm.v1.core.sched.scheduler import Scheduler
 
 from traces import clock
 from traces.facts import EngineFacts, to_values
+from traces.policy import Policy
 from traces.records import Blocks, Facts, Kv
 from traces.writer import Writer
-
-SCAN_SHARE = 1 / 500  # of the time that scans for cached blocks may take: they are O(pool)
-NOT_SCANNED = {"cached_slots": "between scans, which take at most 1/500 of the time"}
+from workers.vllm_policy import Reservation
 
 recording = True
 """Whether to record. `Probe.pagedbench_record` sets it, to measure the cost; only while idle."""
+
+current: "_Recording"
+"""The scheduler of this process, once it was made: for the probe, which shares the process."""
+
+
+class _Scheduled:
+    """A step that was scheduled and whose output has not come: the first of them is executing."""
+
+    def __init__(self, number: int, output: Any) -> None:
+        self.number = number
+        self.tokens: dict[str, int] = dict(output.num_scheduled_tokens)
+        self.total: int = output.total_num_scheduled_tokens
+
+    def forget(self, request_id: str) -> None:
+        """Its tokens are stored no longer: it gave way, or ended."""
+        self.total -= self.tokens.pop(request_id, 0)
 
 
 class _Recording:
@@ -47,14 +67,38 @@ class _Recording:
         self._trace = Writer(Path(settings["trace"]), "vllm engine")
         self._block_size: int = self.vllm_config.cache_config.block_size
         self._pool = self.kv_cache_manager.block_pool
-        self._pool_slots = (self._pool.num_gpu_blocks - 1) * self._block_size  # 0 is the null block
+        self._usable: int = self._pool.num_gpu_blocks - 1  # 0 is the null block
+        self._withheld: list[Any] = []
+        self._reservation = Reservation(self)
+        self._reservation.use(settings.get("policy", "paged"))
         self._names: dict[str, str] = {}
         self._tables: dict[str, list[int]] = {}
         self._table_blocks = 0
         self._holders: Counter[int] = Counter()
+        self._flying: deque[_Scheduled] = deque()
         self._step = 0
         self._gauge = 0.0
-        self._scan_due = 0
+        global current
+        current = self
+
+    def arrange(self, policy: Policy, usable: int | None) -> None:
+        """Change the policy, and how many blocks requests may have (None: all), for what follows.
+
+        Raises RuntimeError where a request is there or the prefix cache knows a block: what was
+        measured before would reach into what comes.
+        """
+        if self.running or self.waiting or self._holders:
+            raise RuntimeError("requests are still there: nothing may change now")
+        self._release()
+        if any(block.block_hash is not None for block in self._pool.blocks):
+            raise RuntimeError("the prefix cache is not empty: nothing may change now")
+        self._reservation.use(policy)
+        if usable is not None:
+            self._withheld = self._pool.get_new_blocks(self._usable - usable)
+
+    def _release(self) -> None:
+        self._pool.free_blocks(self._withheld)
+        self._withheld = []
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         if not recording:
@@ -62,33 +106,42 @@ class _Recording:
         begun = clock.now()
         output = super().schedule(*args, **kwargs)  # type: ignore[misc]
         self._take(begun, output)
-        self._step += 1
-        self._count(begun, len(output.preempted_req_ids or ()))
+        if output.total_num_scheduled_tokens:  # else nothing will run: it is no step
+            self._step += 1
+            self._flying.append(_Scheduled(self._step, output))
+            self._count(begun, len(output.preempted_req_ids or ()))
         return output
 
-    def update_from_output(self, *args: Any, **kwargs: Any) -> Any:
-        outputs = super().update_from_output(*args, **kwargs)  # type: ignore[misc]
+    def update_from_output(self, scheduled: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = super().update_from_output(scheduled, *args, **kwargs)  # type: ignore[misc]
         if not recording:
             return outputs
+        now = clock.now()
+        if scheduled.total_num_scheduled_tokens and self._flying:
+            self._flying.popleft()
         ended = [name for name in self.finished_req_ids if name in self._tables]
-        if ended:
-            now = clock.now()
-            for request_id in ended:
-                self._lose(now, request_id)
-                self._names.pop(request_id, None)
-            if not self.running:
-                self._count(now, 0)
-                self._settle(now)
+        for request_id in ended:
+            self._lose(now, request_id)
+            self._names.pop(request_id, None)
+        if self._flying:  # the step that was scheduled ahead is executing now
+            self._count(now, 0)
+        elif ended and not self.running:
+            self._count(now, 0)
+            self._settle(now)
         return outputs
 
     def reset_prefix_cache(self, *args: Any, **kwargs: Any) -> Any:
         """Done after each batch: the gauge's peak is of one, even if it stood idle on the way."""
         self._gauge = 0.0
-        return super().reset_prefix_cache(*args, **kwargs)  # type: ignore[misc]
+        withheld = len(self._withheld)
+        self._release()  # the engine resets its cache only while nobody holds a block
+        done = super().reset_prefix_cache(*args, **kwargs)  # type: ignore[misc]
+        self._withheld = self._pool.get_new_blocks(withheld)
+        return done
 
     def _settle(self, now: int) -> None:
         """Nothing runs any more: write down the engine's own gauge at its highest so far."""
-        facts = EngineFacts(engine_kv_usage_peak=self._gauge)
+        facts = EngineFacts(engine_kv_usage_peak=self._gauge, stored_when="executing")
         self._trace.write(Facts(t=now, values=to_values(facts)))
         self._trace.flush()
 
@@ -119,6 +172,8 @@ class _Recording:
             self._trace.write(Blocks(t=now, request=name, gained=gained))
 
     def _lose(self, now: int, request_id: str) -> None:
+        for scheduled in self._flying:
+            scheduled.forget(request_id)
         lost = self._tables.pop(request_id, [])
         self._table_blocks -= len(lost)
         for block in lost:
@@ -129,39 +184,28 @@ class _Recording:
         self._trace.write(Blocks(t=now, request=name, lost=lost))
 
     def _count(self, now: int, preempted: int) -> None:
-        """Record the sums. A block in several tables is held once: sharing is told apart."""
+        """Record the sums while the first step in flight executes, by whose number they go.
+
+        A block in several tables is stored once: what sharing saves is told apart.
+        """
         size = self._block_size
         held = len(self._holders)
         shared = self._table_blocks - held
-        self._gauge = max(self._gauge, self.kv_cache_manager.usage)
+        usable = self._usable - len(self._withheld)
+        used = self.kv_cache_manager.usage * self._usable - len(self._withheld)
+        self._gauge = max(self._gauge, used / usable)
         computed = sum(request.num_computed_tokens for request in self.running)
-        cached = self._cached()
+        executing = self._flying[0] if self._flying else None
+        ahead = sum(scheduled.total for scheduled in self._flying if scheduled is not executing)
         self._trace.write(
             Kv(
-                t=now, step=self._step, live_tokens=computed - shared * size,
-                reserved_slots=held * size, pool_slots=self._pool_slots,
-                cached_slots=None if cached is None else cached * size,
+                t=now, step=executing.number if executing else self._step,
+                live_tokens=computed - ahead - shared * size, ahead_tokens=ahead,
+                reserved_slots=held * size, pool_slots=usable * size,
                 shared_slots=shared * size, running=len(self.running),
                 waiting=len(self.waiting), preempted=preempted,
-                why=NOT_SCANNED if cached is None else None,
             )
         )  # fmt: skip
-
-    def _cached(self) -> int | None:
-        """Return how many blocks nobody holds and a later request may find; None between scans."""
-        pool = self._pool
-        if not pool.enable_caching:
-            return 0
-        begun = clock.now()
-        if begun < self._scan_due and self.running:
-            return None  # the last scan's number would be wrong: blocks were taken since
-        evictable: int = sum(
-            block.ref_cnt == 0 and block.block_hash is not None and not block.is_null
-            for block in pool.blocks
-        )
-        now = clock.now()
-        self._scan_due = now + round((now - begun) / SCAN_SHARE)
-        return evictable
 
 
 class RecordingScheduler(_Recording, Scheduler):

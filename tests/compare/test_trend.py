@@ -8,6 +8,7 @@ import pytest
 from benchmarks.synthetic import Shop
 from compare.trend.collect import Collector
 from measure import canonical
+from measure.result import SCHEMA_VERSION
 
 
 def months(count, change, **shop):
@@ -151,7 +152,9 @@ def test_page_escapes_what_results_say(pagedbench, year):
 def test_damaged_results_are_passed_over_and_named(pagedbench, year):
     (year / "2026-003" / "result.json").write_text("{")
     text = (year / "2026-004" / "result.json").read_text()
-    (year / "2026-004" / "result.json").write_text(text.replace('"schema": 2', '"schema": 99'))
+    (year / "2026-004" / "result.json").write_text(
+        text.replace(f'"schema": {SCHEMA_VERSION}', '"schema": 99')
+    )
     done = pagedbench("trend", "--results", year)
     assert done.code == 0
     assert "28 runs" in done.out

@@ -39,8 +39,8 @@ def phase(name: str, begin: float, end: float | None) -> list[Record]:
 
 
 def step(ms: float, live: int, reserved: int, **more: Any) -> Kv:
-    """One kv record."""
-    fields: dict[str, Any] = {"step": 1, "pool_slots": reserved, "running": 1, **more}
+    """One kv record, of a step of its own."""
+    fields: dict[str, Any] = {"step": int(ms * 1000), "pool_slots": reserved, "running": 1, **more}
     return Kv(t=at(ms), live_tokens=live, reserved_slots=reserved, **fields)
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,6 +19,9 @@ from traces.job import Job, Prompt, Workload
 from traces.reader import read
 from traces.records import AnyRecord, Blocks, Facts, Kv, Phase, Request
 from workers.workloads import fingerprint
+
+if TYPE_CHECKING:
+    from tests.workers.schedules import Case
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = ("hf-sequential", "hf-static", "hf-batched", "hf-paged", "vllm")
@@ -123,18 +126,20 @@ def run(
     return _read(folder, code, log, list(prompts))
 
 
-def scheduled_ahead(folder: Path, model: Path, prompts: Sequence[Prompt], blocks: int) -> Ran:
-    """Drive vLLM's asynchronous scheduler alone over a pool of `blocks`."""
+def scheduled(folder: Path, model: Path, cases: Sequence["Case"]) -> list[Ran]:
+    """Drive vLLM's scheduler alone, once for each case."""
     folder.mkdir(parents=True)
-    workload = Workload(name="test", sha256="", requests=list(prompts))
-    Path(folder, "workload.json").write_bytes(msgspec.json.encode(workload))
-    trace = folder / "engine.jsonl"
-    code, log = python("tests.workers.ahead", model, folder / "workload.json", trace, blocks)
-    records = list(read(trace)) if code == 0 else []
-    return Ran(
-        folder, code, log, [], list(prompts), kv=[r for r in records if isinstance(r, Kv)],
-        blocks=[r for r in records if isinstance(r, Blocks)],
-    )  # fmt: skip
+    path = folder / "cases.json"
+    path.write_bytes(msgspec.json.encode(list(cases)))
+    code, log = python("tests.workers.schedules", model, path)
+    assert code == 0, log[-4000:]
+    found = []
+    for number, case in enumerate(cases):
+        records = list(read(folder / f"{number}.jsonl"))
+        kv = [r for r in records if isinstance(r, Kv)]
+        blocks = [r for r in records if isinstance(r, Blocks)]
+        found.append(Ran(folder, code, log, [], case.requests, kv=kv, blocks=blocks))
+    return found
 
 
 def python(module: str, *arguments: object) -> tuple[int, str]:

@@ -87,15 +87,12 @@ class Step:
     running: int
 
 
-def paged(requests: Sequence[Prompt], ahead: int = 0) -> list[Step]:
-    """All requests from the first step on, each in its own blocks, nothing padded.
-
-    An engine that schedules steps ahead learns that many steps late that a request has ended.
-    """
+def paged(requests: Sequence[Prompt]) -> list[Step]:
+    """All requests from the first step on, each in its own blocks, nothing padded."""
     steps = []
-    for n in range(1, max(p.output_tokens for p in requests) + 1 + ahead):
-        left = [p for p in requests if p.output_tokens + ahead >= n]
-        stored = [len(p.prompt_ids) + min(n, p.output_tokens) - 1 for p in left]
+    for n in range(1, max(p.output_tokens for p in requests) + 1):
+        left = [p for p in requests if p.output_tokens >= n]
+        stored = [len(p.prompt_ids) + n - 1 for p in left]
         held = sum(-(-length // BLOCK) * BLOCK for length in stored)
         steps.append(Step(sum(stored), held, 0, len(stored)))
     return steps

@@ -99,7 +99,7 @@ def test_a_step_counts_what_is_stored_at_its_end(cache):
     seen.count(0, step(1, 9))
     assert log.kvs == [
         {
-            "stored": 26, "held": 3 * BLOCK, "pool": BLOCKS * BLOCK, "cached_slots": 2 * BLOCK,
+            "stored": 26, "held": 3 * BLOCK, "pool": BLOCKS * BLOCK,
             "shared_slots": 0, "running": 2, "waiting": 1, "preempted": 0,
         }
     ]  # fmt: skip
@@ -113,7 +113,6 @@ def test_a_shared_block_is_held_and_counted_once(cache):
     (kv,) = log.kvs
     assert (kv["held"], kv["shared_slots"]) == (3 * BLOCK, BLOCK)
     assert kv["stored"] == 20 + 17 + 2 - BLOCK
-    assert kv["cached_slots"] == BLOCK  # 10 - 6 free - 3 held
 
 
 @both

@@ -120,9 +120,9 @@ def test_a_step_without_a_pool_is_its_own_pool(tmp_path):
     with Writer(tmp_path / "t.jsonl", "test") as writer:
         recorder = Recorder(writer, record_kv=True)
         recorder.kv(1, stored=1, held=2, running=1)
-        recorder.kv(2, stored=1, held=2, running=1, pool=9, cached_slots=3)
+        recorder.kv(2, stored=1, held=2, running=1, pool=9, shared_slots=3)
     kvs = [r for r in read(tmp_path / "t.jsonl") if isinstance(r, Kv)]
-    assert [(kv.step, kv.pool_slots, kv.cached_slots) for kv in kvs] == [(1, 2, None), (2, 9, 3)]
+    assert [(kv.step, kv.pool_slots, kv.shared_slots) for kv in kvs] == [(1, 2, 0), (2, 9, 3)]
 
 
 def test_device_bytes_outside_the_allocator(monkeypatch):
