@@ -68,7 +68,7 @@ class DrawnRequest(Struct, frozen=True, kw_only=True):
     text: str | None
     cut: int
     prompt_tokens: int
-    output_tokens: Any
+    output_tokens: int
 
 
 class Scene(Struct, frozen=True, kw_only=True):

@@ -32,7 +32,9 @@ def make(path: Path) -> Path:
             simulate.asked(), texts + ["plain"] * 12, strict=True
         )
     ]
-    (path / "workload.json").write_text(json.dumps({"requests": requests}))
+    (path / "workload.json").write_text(
+        json.dumps({"name": "chat", "sha256": "", "requests": requests})
+    )
     model = {**msgspec.to_builtins(meta().model), "name": MODEL}
     environment = {"cpu": {"model": HOSTILE, "cores": 2}, "versions": {"vllm": "0.32.0"}}
     run = Run(path)
