@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from orchestrator import environment
+from orchestrator import cgroup, environment
 from orchestrator.events import Show, Tick, WorkerStarted
 from orchestrator.sampler import Sampler
 from orchestrator.stopping import undisturbed
@@ -21,6 +21,7 @@ from traces.messages import Done, Failed, Go, Message, Phase, Progress, Ready
 CLEAN_WAIT_S = 20.0
 CLEAN_SLACK = 32 << 20  # bytes a driver may keep for itself from one process to the next
 POLL_S = 0.25
+KILLED = "killed by SIGKILL"
 READ_S = 2.0  # for the sampler to read memory as a run ends: PSS takes milliseconds a GiB
 
 
@@ -70,6 +71,7 @@ def _end(worker: Child, about: About) -> None:
 
 def _follow(worker: Child, sampler: Sampler, end: float, about: About, show: Show) -> None:
     """Pass on what the worker says until it is done, failed, dead, or late."""
+    kills = cgroup.kills()
     while True:
         message = worker.message(min(POLL_S, max(0.0, end - time.monotonic())))
         if message is not None:
@@ -77,6 +79,8 @@ def _follow(worker: Child, sampler: Sampler, end: float, about: About, show: Sho
                 return
         elif not worker.alive:
             about.status, about.reason = "crashed", f"worker {worker.exit}"
+            if worker.exit == KILLED:
+                about.reason += f", {cgroup.why_killed(kills)}"
             return
         elif time.monotonic() >= end:
             about.status, about.reason = "timeout", "did not end in the time it was given"

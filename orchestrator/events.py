@@ -1,4 +1,4 @@
-"""What a run tells whoever shows it, one type an event; two of them are a worker's own messages."""
+"""What a run tells whoever shows it, one type an event; some are a process's own messages."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ from msgspec import Struct
 from orchestrator.sampler import Sampler
 from traces.cell import About
 from traces.messages import Phase, Progress
+from traces.preparing import Note
 
 
 class Planned(Struct, frozen=True):
@@ -58,6 +59,6 @@ class Tick(Struct, frozen=True):
 
 Event = (
     Planned | Known | Estimated | CellBegins | WorkerStarted | Phase | Progress | CellEnded
-    | Interrupted | Tick
+    | Interrupted | Note | Tick
 )  # fmt: skip
 Show = Callable[[Event], None]

@@ -12,7 +12,8 @@ OWN_BLOCKS = {"vllm": 1, "hf-paged": 2}  # the null block; one to pad reads, one
 def check(suite: Suite, model: Shape, max_length: int, device: str) -> None:
     """Raise Problem for the first thing in the suite that this model or device cannot do."""
     for entry in suite.backend:
-        _budget(suite, entry, max_length, model.bytes_per_token(suite.dtype), device)
+        slot = model.bytes_per_token(suite.dtype, transformers=entry.name.startswith("hf-"))
+        _budget(suite, entry, max_length, slot, device)
         if entry.name == "vllm":
             _vllm(entry, device)
         if entry.options.get("attention") == "flash_attention_2" and not installed("flash-attn"):

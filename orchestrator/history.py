@@ -7,7 +7,6 @@ damaged one is passed over by name. Nothing here writes.
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -15,9 +14,8 @@ import msgspec
 from compare.diff import facts
 from measure import canonical
 from measure.result import Result
+from orchestrator import git
 from traces.errors import Problem
-
-GIT_TIMEOUT_S = 30.0
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -108,7 +106,7 @@ def _candidates(name: str, results: Path) -> list[Path]:
     for path in (Path(name), Path(name) / "result.json"):
         if path.is_file():
             return [path]
-    commit = revision(name)
+    commit, reason = git.revision(name, Path.cwd())
     known = entries(results)
     if commit is None:  # not a revision of this repository, but perhaps of the results
         matching = [e for e in known if re.fullmatch("[0-9a-f]{7,40}", name) and e.commit]
@@ -116,23 +114,8 @@ def _candidates(name: str, results: Path) -> list[Path]:
     else:
         matching = [e for e in known if e.commit == commit]
     if not matching:
-        what = f"{name} is {commit[:10]}, of which" if commit else f"{name}: no result, and"
+        what = (
+            f"{name} is {commit[:10]}, of which" if commit else f"{name}: no result ({reason}), and"
+        )
         raise Problem(f"{what} there is no result in {results}: run it, or name a result folder")
     return [e.path for e in sorted(matching, key=lambda e: (not e.dirty, e.begun))]
-
-
-def revision(name: str, repository: Path | None = None) -> str | None:
-    """The full commit id of a git revision; None where it is none, or there is no git."""
-    if name.startswith("-"):
-        return None
-    from orchestrator import supervise  # 0.15 s that a diff of two folders need not wait for
-
-    with TemporaryDirectory() as folder:
-        log = Path(folder) / "out"
-        argv = ["git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
-        try:
-            code = supervise.command(argv, cwd=repository, log=log, timeout=GIT_TIMEOUT_S)
-        except OSError:
-            return None
-        text = log.read_text(errors="replace").strip()
-    return text if code == 0 and re.fullmatch("[0-9a-f]{40,64}", text) else None

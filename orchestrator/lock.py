@@ -11,7 +11,6 @@ It does not keep out programs that do not ask for it: a run looks at the device 
 """
 
 import fcntl
-import getpass
 import os
 import re
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from orchestrator import home
 from traces.errors import Problem
 
 Tell = Callable[[str], None]
@@ -53,9 +53,19 @@ def folder() -> Path:
 
 
 def gpus() -> list[str]:
-    """The GPUs this process is confined to; none when it may use all, or none (as -1 says)."""
+    """The GPUs this process is confined to; none when it may use all, or none (as -1 says).
+
+    None too where there is no GPU: a run is then on the CPU, of which there is one.
+    """
+    if not _any_gpu():
+        return []
     names = map(str.strip, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(","))
     return [name for name in names if name and not name.startswith("-")]
+
+
+def _any_gpu() -> bool:
+    """Whether a GPU's driver is here; natively, or in WSL."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
 
 
 @contextmanager
@@ -145,10 +155,9 @@ def _taken(fd: int, shared: bool) -> bool:
 
 
 def _sign(fd: int, what: str, shared: bool) -> None:
-    user = getpass.getuser()
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     also = " (with others)" if shared else ""
-    holder = Holder(pid=os.getpid(), user=user, what=what + also, since=since)
+    holder = Holder(pid=os.getpid(), user=home.user(), what=what + also, since=since)
     os.ftruncate(fd, 0)
     os.pwrite(fd, msgspec.json.encode(holder), 0)
 

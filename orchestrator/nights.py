@@ -13,7 +13,7 @@ import msgspec
 from compare.night import Before, Night
 from measure import canonical
 from measure.result import Result
-from orchestrator import checkout, history
+from orchestrator import checkout, git, history
 from orchestrator.store import Folder
 from report import night_text
 from traces.errors import Problem
@@ -27,7 +27,7 @@ def run(
     """Run the suite into a new folder; return it and the exit code. The log is in it too."""
     results.mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    commit = (history.revision("HEAD") or "nogit")[:7]
+    commit = (git.revision("HEAD", Path.cwd())[0] or "nogit")[:7]
     folder = _new(results, f"{stamp}-{commit}-{Path(suite).stem}")
     return folder, _into(folder, program, ["--suite", suite, *arguments], timeout_s)
 

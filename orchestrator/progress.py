@@ -25,6 +25,7 @@ from orchestrator.stopping import undisturbed
 from traces.cell import About
 from traces.messages import Phase
 from traces.messages import Progress as Counted
+from traces.preparing import Note
 from traces.units import size
 
 LOOK_S = 1.0
@@ -88,6 +89,8 @@ class Progress:
             case Phase(edge="begin"):
                 self.phase, self.counted = event.name, ""
                 self._plain(f"{self.cell or 'prepare'}: {self.phase}")
+            case Note():
+                self.say(event.text)
             case Counted():
                 self.counted = f"{event.done} of {event.of} requests"
             case CellEnded():

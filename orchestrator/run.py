@@ -22,7 +22,7 @@ from traces.errors import INTERRUPTED, INVALID, OK, TIMEOUT, Broken, Problem
 from traces.job import Job
 from traces.messages import Failed, Message, Phase
 from traces.parity import Judged, Judging, Parity
-from traces.preparing import Preparation, Prepared, Source
+from traces.preparing import Note, Preparation, Prepared, Source
 from traces.sampling import Settings
 
 PREPARE_S = 3600.0
@@ -79,6 +79,7 @@ class Run:
             source=source, cache=str(models.cache()), name=self.suite.name,
             spec=self.suite.workload, seed=self.suite.seed, max_length=self.suite.max_length,
             out=str(self.folder.path / "workload.json"),
+            trust_remote_code=self.suite.trust_remote_code,
         )  # fmt: skip
         self.show(Phase(name="prepare", edge="begin"))
         log = self.folder.path / "prepare.log"
@@ -132,7 +133,7 @@ class Run:
                 raise Problem(message.message)
             elif isinstance(message, Failed):
                 raise Broken(f"{message.error}: {message.message} (see {child.log})")
-            elif isinstance(message, Phase):
+            elif isinstance(message, Phase | Note):
                 self.show(message)
             self.show(Tick())
         lines = child.tail()
@@ -162,7 +163,7 @@ class Run:
             model=result.Model(
                 name=source.name, source=source.kind, sha256=prepared.weights_sha256,
                 layers=shape.layers, kv_heads=shape.kv_heads, head_dim=shape.head_dim,
-                vocab_size=shape.vocab_size, max_position=shape.max_position,
+                vocab_size=shape.vocab_size, max_position=shape.max_position or prepared.max_length,
                 weights_bytes=None, same_weights=source.kind != "shape",
             ),
             dtype=self.suite.dtype, device=chosen,

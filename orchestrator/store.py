@@ -20,7 +20,7 @@ from traces.errors import FULL, Problem
 LOG = "command.log"
 # What a run puts into its folder before its first cell, and a watch before what it watches.
 BEFORE_CELLS = (
-    "suite.json", "workload.json", "prepare.log", "sampler.log", "samples*.jsonl", "cells",
+    "suite.json", "workload.json", "shape", "prepare.log", "sampler.log", "samples*.jsonl", "cells",
     ".*.unfinished", ABOUT, LOG,
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 A suite is a name of one that comes with pagedbench (`seed`, ...) or a path to a file.
 """
 
+import os
 import re
 import shutil
 import tomllib
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-from orchestrator import backends
+from orchestrator import backends, models
 from orchestrator.suggestion import suggestion
 from traces import duration, workload
 from traces.errors import Problem
@@ -99,7 +100,7 @@ def load(name: str) -> Suite:
     """Read a suite by name or path and check all of it. Raises Problem."""
     path = HERE / f"{name}.toml"
     if not path.exists():
-        path = Path(name)
+        path = Path(os.path.expanduser(name))  # noqa: PTH111  which raises for a user unknown
         if path.suffix != ".toml":
             raise Problem(
                 f"no suite {name!r}{suggestion(name, names())} (or a path to a .toml file)"
@@ -110,7 +111,25 @@ def load(name: str) -> Suite:
         raise Problem(f"suite {path}: cannot be read ({error})") from None
     except tomllib.TOMLDecodeError as error:
         raise Problem(f"suite {path}: not TOML: {error}") from None
-    return parse(data, str(path))
+    return parse(_placed(data, path.absolute().parent), str(path))
+
+
+def _placed(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a suite's data with its paths, which are of the suite's folder, made absolute."""
+    workload, model = data.get("workload"), data.get("model")
+    if isinstance(workload, dict) and isinstance(path := workload.get("path"), str):
+        data = {**data, "workload": {**workload, "path": str(_place(path, folder))}}
+    if isinstance(model, str):
+        kind = "shape:" if model.startswith("shape:") else ""
+        place = _place(model.removeprefix(kind), folder)
+        ours = model in models.BUNDLED or model in models.shapes()
+        if not ours and model.removeprefix(kind) and place.exists():
+            data = {**data, "model": f"{kind}{place}"}
+    return data
+
+
+def _place(path: str, folder: Path) -> Path:
+    return folder / os.path.expanduser(path)  # noqa: PTH111
 
 
 def parse(data: Table, where: str) -> Suite:

@@ -22,7 +22,7 @@ from msgspec import Struct
 from multiprocess import resource_tracker
 from multiprocess.connection import wait
 
-from orchestrator import log_file
+from orchestrator import git, log_file
 from orchestrator.inheritance import environment, interrupts_blocked, main_module_hidden
 from orchestrator.stopping import undisturbed
 from traces import control
@@ -50,7 +50,8 @@ class Child:
         self._process = _spawn.Process(
             target=control.enter, args=(target, config, theirs, str(log)), name=name
         )
-        resource_tracker.ensure_running()  # ours, not the child's: it must not carry its mark
+        with environment({**os.environ, "PYTHONSAFEPATH": "1"}):
+            resource_tracker.ensure_running()  # ours, not the child's: it must not carry its mark
         _spawn.set_executable(interpreter or sys.executable)
         marked = {**variables, control.MARK: self.mark}
         with environment(marked), main_module_hidden(), _path(interpreter):
@@ -169,13 +170,15 @@ def command(
 ) -> int:  # fmt: skip
     """Run a command in its own session; return its exit code, 124 when it passed its time.
 
+    It is in no git repository but that of its folder (see `git`).
+
     Its output goes to `log` (appended), or to ours. Interrupted or late, its group is ended.
     """
     out = log.open("ab") if log else None
     try:
         process = subprocess.Popen(
-            list(argv), cwd=cwd, env=None if env is None else dict(env), stdin=subprocess.DEVNULL,
-            stdout=out, stderr=out, start_new_session=True,
+            list(argv), cwd=cwd, env=git.environment() if env is None else env,
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
         )  # fmt: skip
         try:
             return process.wait(timeout)
@@ -237,8 +240,10 @@ def _path(interpreter: str | None) -> Iterator[None]:
     """Spawn hands our sys.path to the child: another interpreter needs its own, and our rooms."""
     before = sys.path[:]
     if interpreter:
-        code = "import sys; print('\\n'.join(sys.path[1:]))"
-        run = subprocess.run([interpreter, "-c", code], capture_output=True, text=True, check=True)
+        code = "import sys; print('\\n'.join(sys.path))"
+        run = subprocess.run(
+            [interpreter, "-P", "-c", code], capture_output=True, text=True, check=True
+        )
         sys.path[:] = [str(Path(__file__).resolve().parents[1]), *run.stdout.split("\n")]
     try:
         yield

@@ -21,20 +21,22 @@ def show(result: Result, console: Console) -> None:
     found = columns(result)
     per_table = max(1, (console.width - LABEL_WIDTH) // COLUMN_WIDTH)
     for begin in range(0, len(found), per_table):
-        console.print(_table(result, found[begin : begin + per_table]))
+        console.print(_table(result, found[begin : begin + per_table], console.width))
     for column in found:
         _outcome(column, console)
     for line in [fact.text for fact in headline(result)] + words.sentences(result, found):
         console.print(Padding(Text(line), (0, 0, 0, 1)))
 
 
-def _table(result: Result, found: list[Column]) -> Table:
+def _table(result: Result, found: list[Column], width: int) -> Table:
     what = "GPU memory" if memory_kind(result) == "device" else "host memory (PSS)"
     title = f"{result.model.name}, {result.dtype}, {result.workload.name}: {what}"
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-    table.add_column("", no_wrap=True)
+    table.add_column("", no_wrap=width >= LABEL_WIDTH + COLUMN_WIDTH)
     for column in found:
-        table.add_column(Text(column.label), justify="right", overflow="fold")
+        table.add_column(
+            Text(column.label), justify="right", overflow="fold", min_width=min(10, width // 3)
+        )
     table.add_row("status", *(_status(column) for column in found))
     for number, row in enumerate(rows(found)):
         if row.first and number:

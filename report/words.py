@@ -156,7 +156,8 @@ UNFINISHED = "This run was not completed: what is missing here was not run, or n
 def sentences(result: Result, columns: list[Column]) -> list[str]:
     """What a newcomer needs to read the table, said only where it is true of this run."""
     said = [] if result.complete else [UNFINISHED]
-    said += [_same(result), *_fewer(result, columns)]
+    if any(column.ok for column in columns):
+        said += [_same(result), *_fewer(result, columns)]
     if paged := [c for c in columns if c.layout == "paged" and c.values.get("kv_pool_bytes")]:
         pools = " and ".join(f"of {c.label} ({size(c.values['kv_pool_bytes'])})" for c in paged)
         said.append(

@@ -37,13 +37,13 @@ ONLY_IN = {
 }
 STARTS = {
     "orchestrator/supervise.py",
-    "orchestrator/environment.py",  # asks git which commit this is
+    "orchestrator/git.py",
     "orchestrator/compiler.py",  # the C compiler
 }
 LOADS_BY_NAME = {
     "traces/control.py",  # a child's target
     "workers/loop.py",  # the backend's module
-    "orchestrator/cli.py",  # the verb's module
+    "orchestrator/verbs.py",  # the verb's module
 }
 STARTERS = {
     "subprocess.Popen", "subprocess.run", "subprocess.call", "subprocess.check_call",

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from orchestrator import suite
-from orchestrator.cli import VERBS, pagedbench
+from orchestrator.verbs import VERBS, pagedbench
 from tools import readme
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -30,21 +30,28 @@ class Preparation(Struct, kw_only=True, frozen=True):
     seed: int
     max_length: int | None
     out: str
+    trust_remote_code: bool = False
 
 
 class Shape(Struct, kw_only=True, frozen=True):
-    """A model's sizes, from its configuration; lengths are in tokens."""
+    """A model's sizes, from its configuration; lengths are in tokens.
+
+    `max_position` is None where positions have no end. Transformers keeps more heads of keys and
+    values than the model has where it broadcasts them.
+    """
 
     architecture: str
     layers: int
     kv_heads: int
+    transformers_kv_heads: int
     head_dim: int
     vocab_size: int
-    max_position: int
+    max_position: int | None
 
-    def bytes_per_token(self, dtype: str) -> int:
+    def bytes_per_token(self, dtype: str, transformers: bool = False) -> int:
         """Return KV bytes of one token over all layers."""
-        return kv.bytes_per_token(self.layers, self.kv_heads, self.head_dim, dtype)
+        heads = self.transformers_kv_heads if transformers else self.kv_heads
+        return kv.bytes_per_token(self.layers, heads, self.head_dim, dtype)
 
 
 class Requests(Struct, kw_only=True, frozen=True):
@@ -56,6 +63,12 @@ class Requests(Struct, kw_only=True, frozen=True):
     prompt_tokens: int
     output_tokens: int
     max_total: int
+
+
+class Note(Message, frozen=True):
+    """What a user should know of how it went."""
+
+    text: str
 
 
 class Prepared(Message, frozen=True):

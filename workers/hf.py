@@ -5,7 +5,7 @@ from typing import Any
 from traces import clock, kv
 from traces.facts import EngineFacts
 from traces.job import Job
-from workers import torch_memory
+from workers import sizes, torch_memory
 from workers.backend import Recorder
 
 
@@ -69,10 +69,9 @@ class HfWorker:
 
     def formula_bytes_per_slot(self) -> int:
         """Return KV bytes of one token by the configuration's sizes."""
-        config = self.model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return kv.bytes_per_token(config.num_hidden_layers, heads, dim, self.job.dtype)
+        of = sizes.sizes(sizes.whole(self.model.config.get_text_config()))
+        heads = of["transformers_kv_heads"]
+        return kv.bytes_per_token(of["layers"], heads, of["head_dim"], self.job.dtype)
 
     def greedy(self, new_tokens: int) -> Any:
         """Greedy settings that never stop early: end-of-sequence counts as any other token.

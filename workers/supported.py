@@ -1,23 +1,37 @@
-"""Refuse models whose KV cache is not one slot for each token and layer, before anything starts.
+"""Refuse, before anything starts, models whose KV cache is not one slot for each token and layer.
 
-Every count here (slots held, tokens stored, bytes per slot) takes that for granted. A layer that
-drops old tokens, stores a latent vector in place of keys and values, keeps a state of fixed size,
-or reads another layer's cache would make the numbers wrong, and nothing would fail.
+Models of another task are refused too, and requests for what a model cannot do. Every count here
+(slots held, tokens stored, bytes per slot) takes that for granted. A layer that drops old tokens,
+stores a latent vector in place of keys and values, keeps a state of fixed size, or reads another
+layer's cache would make the numbers wrong, and nothing would fail.
 
 config.json leaves out what equals the defaults of its class in Transformers, so that for all but
 the plainest architectures the class is asked: that costs seconds, for it imports torch.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
 from traces.errors import Problem
+from workers import sizes
 
 ModelConfig = dict[str, Any]
 """A model's config.json: every architecture has keys of its own."""
 
-PLAIN = ("gpt2", "llama", "opt", "qwen2", "qwen3")
-"""Full attention unless the file itself says otherwise: their classes need not be asked."""
+_USUAL = (
+    "num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size",
+    "max_position_embeddings",
+)  # fmt: skip
+PLAIN = {
+    "gpt2": ("n_layer", "n_head", "n_embd", "vocab_size", "n_positions"),
+    "llama": _USUAL,
+    "opt": _USUAL,
+    "qwen2": (*_USUAL, "num_key_value_heads"),
+    "qwen3": (*_USUAL, "num_key_value_heads", "head_dim"),
+}
+"""Full attention unless the file itself says otherwise: classes that need not be asked about a file
+with these keys."""
 
 STATES = (
     "mamba", "ssm", "state_size", "linear_num", "linear_attn", "hybrid", "rwkv", "conv_l_cache",
@@ -28,13 +42,22 @@ STATES = (
 RECURRENT = ("rwkv", "xlstm")
 """Architectures without any KV cache whose keys do not tell."""
 
+ATTENTION = ("attention", "full_attention")
+"""What layers with a KV cache of every token are called."""
+
+GENERATES = re.compile(r"(ForCausalLM|LMHeadModel)$|^ChatGLM")
+
+DEFAULT_LENGTH = 2048
+
 ADVICE = "use a model with full attention in every layer"
 
 
 def complete(config: ModelConfig, folder: Path) -> ModelConfig:
     """Return the configuration with the defaults of its class, where Transformers knows it."""
     kind = config.get("model_type")
-    if not isinstance(kind, str) or (kind in PLAIN and not config.get("use_sliding_window")):
+    if not isinstance(kind, str):
+        return config
+    if kind in PLAIN and not config.get("use_sliding_window") and {*PLAIN[kind]} <= config.keys():
         return config
     from transformers import AutoConfig
 
@@ -42,8 +65,54 @@ def complete(config: ModelConfig, folder: Path) -> ModelConfig:
         found = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
     except Exception:  # somebody's own class, or none: what the file says must do
         return config
-    whole: ModelConfig = config | found.to_dict()
-    return whole
+    return {**config, **sizes.whole(found)}
+
+
+def check_task(config: ModelConfig, path: Path) -> None:
+    """Raise Problem for a model that does not generate text from text."""
+    if not isinstance(config.get("model_type"), str):
+        raise Problem(f'{path}: model_type is missing: write it, as "model_type": "llama"')
+    named = config.get("architectures")
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named) or not named:
+        raise Problem(f'{path}: architectures is missing: write it, as ["LlamaForCausalLM"]')
+    if not any(map(GENERATES.search, named)):
+        raise Problem(
+            f"{path}: architectures {', '.join(named)}: not a model that generates text: "
+            "use one that is ...ForCausalLM"
+        )
+
+
+def check_shape(config: ModelConfig, path: Path) -> None:
+    """Raise Problem for a shape that engines would not draw the same weights for."""
+    for key in ("quantization_config", "compression_config"):
+        if isinstance(found := config.get(key), dict):
+            method = found.get("quant_method", "quantized")
+            raise Problem(
+                f"{path}: {key} ({method}): one engine would run quantized kernels on random "
+                "weights, another plain ones: take it out, or use the model with its weights"
+            )
+
+
+def max_length(asked: int | None, config: ModelConfig, most: int | None, path: Path) -> int:
+    """Return the longest request, as asked or a default that fits. `most`: the model's positions.
+
+    Raises Problem for one that the model cannot do.
+    """
+    if sizes.rope(config)["rope_type"] in ("longrope", "su"):
+        original = sizes.original_positions(config)
+        if original and (asked or 0) > original:
+            raise Problem(
+                f"{path}: longrope: max_length {asked} is above "
+                f"original_max_position_embeddings {original}, where Transformers drops its whole "
+                f"KV cache: set max_length = {original}"
+            )
+        most = min(most or DEFAULT_LENGTH, original or DEFAULT_LENGTH)
+    if asked and most and asked > most:
+        raise Problem(
+            f"{path}: max_length {asked} is above the {most} positions of this model: "
+            f"set max_length = {most} in the suite, or --max-length {most}"
+        )
+    return asked or min(DEFAULT_LENGTH, most or DEFAULT_LENGTH)
 
 
 def check_structure(config: ModelConfig, path: Path) -> None:
@@ -65,13 +134,15 @@ def check_structure(config: ModelConfig, path: Path) -> None:
             f"{path}: num_kv_shared_layers {config['num_kv_shared_layers']}: these layers have no "
             f"KV cache of their own: {ADVICE}"
         )
+    layers = config.get("layer_types") or config.get("layers_block_type") or []
+    if not isinstance(layers, list) or not all(isinstance(layer, str) for layer in layers):
+        raise Problem(f"{path}: layer_types is not a list of names: {ADVICE}")
+    kinds = {"full_attention" if layer in ATTENTION else layer for layer in layers}
+    if kinds == {"full_attention"}:  # a family has keys for layers that this member has not
+        return
     keys = [key for key in config if _says(key, STATES) and config[key]]
     if key := "model_type" if config.get("model_type") in RECURRENT else next(iter(keys), ""):
         raise Problem(f"{path}: {key}: layers with a state in place of a KV cache: {ADVICE}")
-    layers = config.get("layer_types") or []
-    if not isinstance(layers, list) or not all(isinstance(layer, str) for layer in layers):
-        raise Problem(f"{path}: layer_types is not a list of names: {ADVICE}")
-    kinds = set(layers)
     if len(kinds) > 1 or kinds - {"full_attention", "sliding_attention"}:
         raise Problem(
             f"{path}: layer_types {', '.join(sorted(kinds))}: engines keep these in several caches "
@@ -81,7 +152,8 @@ def check_structure(config: ModelConfig, path: Path) -> None:
 
 def check_window(config: ModelConfig, path: Path, max_length: int) -> None:
     """Raise Problem where layers would drop tokens of a request of the maximum length."""
-    for key in ("sliding_window", "attention_chunk_size"):
+    local = ("window_size",) if config.get("attention_layers") else ()
+    for key in ("sliding_window", "attention_chunk_size", *local):
         window = config.get(key)
         if type(window) is int and 0 < window < max_length and _slides(config):
             raise Problem(
@@ -93,7 +165,9 @@ def check_window(config: ModelConfig, path: Path, max_length: int) -> None:
 def _slides(config: ModelConfig) -> bool:
     """Whether a window that is set is in effect."""
     if kinds := config.get("layer_types"):
-        return set(kinds) != {"full_attention"}
+        return not set(kinds) <= set(ATTENTION)
+    if kinds := config.get("attention_layers"):  # GPT Neo's: global and local
+        return "local" in kinds
     asked = config.get("use_sliding_window")
     if asked is None:  # Qwen's classes need to be told, the others slide where a window is set
         return not str(config.get("model_type")).startswith("qwen")

@@ -29,6 +29,7 @@ class Worker:
     def import_engine(self) -> None:
         own_process = self.job.options.get("engine_process", self.job.device == "cuda")
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1" if own_process else "0"
+        os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"  # what YaRN adds: prepare has checked it
         os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # it would override the KV budget silently
         import vllm  # noqa: F401  the import is the cost
 

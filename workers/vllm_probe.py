@@ -1,16 +1,19 @@
 """Read memory inside the vLLM process that owns the device (`worker_extension_cls`)."""
 
+from pathlib import Path
 from typing import Any
 
 from traces.facts import EngineFacts, Values, to_values
 from traces.policy import Policy
 from workers import torch_memory
+from workers import weights as checkpoint
 
 
 class Probe:
     """Methods vLLM adds to its worker; called by name through `collective_rpc`."""
 
     model_runner: Any
+    model_config: Any
 
     def pagedbench_memory(
         self, device: str, baseline: int | None
@@ -22,11 +25,16 @@ class Probe:
     def pagedbench_sizes(self) -> Values:
         """Return bytes of weights and of the KV pool, measured from their tensors, and of graphs.
 
-        As values, since they cross to another process where the engine has its own.
+        As values, since they cross to another process where the engine has its own. Where kernels
+        on a CPU repacked the weights, they left empty tensors and keep their own, which nobody can
+        ask for: then those of the checkpoint count, or none are known.
         """
         model = self.model_runner.get_model()
         facts: EngineFacts = getattr(self, "pagedbench_graphs", EngineFacts())
         facts.weights_bytes = torch_memory.tensor_bytes([*model.parameters(), *model.buffers()])
+        if any(not parameter.numel() for parameter in model.parameters()):
+            elements = checkpoint.elements(Path(self.model_config.model))
+            facts.weights_bytes = elements and elements * self.model_config.dtype.itemsize
         facts.pool_bytes = torch_memory.tensor_bytes(_flat(self.model_runner.kv_caches))
         return to_values(facts)
 

@@ -7,25 +7,25 @@ all Python versions, which no other generator promises.
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any
-
-import msgspec
-from msgspec import Struct, field
 
 from traces import workload as kinds
 from traces.errors import Problem
 from traces.job import Prompt, Workload
+from workers import texts
 from workers.ids import sha256
-
-Encode = Callable[[str], list[int]]
+from workers.tokenizer import Encode
 
 
 def build(
-    name: str, spec: kinds.AnySpec, seed: int, vocab: int, max_length: int, encode: Encode | None
-) -> Workload:
+    name: str, spec: kinds.AnySpec, seed: int, vocab: int, max_length: int, encode: Encode | None,
+    positions: int | None = None, tell: Callable[[str], None] = lambda line: None,
+) -> Workload:  # fmt: skip
     """Return the requests. `encode` is the model's tokenizer, None where it has none.
+
+    `positions` is the most that max_length could be for this model; `tell` hears what else there is
+    to say.
 
     Raises Problem for texts without a tokenizer, files that cannot be read, and requests longer
     than `max_length`; conversations of a ShareGPT file that are longer are passed over.
@@ -38,7 +38,7 @@ def build(
                 "use a workload of lengths (mixed, uniform, long-tail, shared-prefix)"
             )
         if isinstance(spec, kinds.ShareGpt):
-            made: Iterable[Prompt] = _sharegpt(spec, encode, max_length)
+            made: Iterable[Prompt] = texts.sharegpt(spec, encode, max_length, tell)
         else:
             made = _texts(spec, encode)
     else:
@@ -48,10 +48,21 @@ def build(
         if prompt.total > max_length:
             raise Problem(
                 f"workload {name!r}: request {prompt.id} needs {prompt.total} tokens, "
-                f"max_length is {max_length}: raise max_length or shorten the request"
+                f"max_length is {max_length}: {_remedy(prompt.total, positions)}"
+            )
+        if (highest := max(prompt.prompt_ids, default=0)) >= vocab:
+            raise Problem(
+                f"workload {name!r}: request {prompt.id} has token {highest}, and the model has "
+                f"{vocab} embeddings: its tokenizer is of another model"
             )
         requests.append(prompt)
     return Workload(name=name, sha256=fingerprint(requests), requests=requests)
+
+
+def _remedy(needed: int, positions: int | None) -> str:
+    if positions and needed > positions:
+        return f"the model has {positions} positions: shorten the request or use another model"
+    return "raise max_length or shorten the request"
 
 
 def fingerprint(requests: list[Prompt]) -> str:
@@ -62,84 +73,18 @@ def fingerprint(requests: list[Prompt]) -> str:
     return sha256(flat)
 
 
-def _texts(spec: kinds.AnySpec, encode: Encode) -> Iterator[Prompt]:
-    for number, (text, output) in enumerate(_read(spec)):
-        ids = encode(text)
+def _texts(spec: kinds.Prompts | kinds.Jsonl, encode: Encode) -> Iterator[Prompt]:
+    for number, (text, output) in enumerate(_read(spec, encode)):
+        ids = encode(text, True)
         if not ids:
             raise Problem(f"prompt {number + 1} is empty: give it at least one token")
         yield Prompt(id=f"{number:04d}", prompt_ids=ids, output_tokens=output, text=text)
 
 
-def _read(spec: kinds.AnySpec) -> Iterator[tuple[str, int]]:
-    if isinstance(spec, kinds.Prompts):
-        for text in spec.prompts:
-            yield text, spec.output_tokens
-    elif isinstance(spec, kinds.Jsonl):
-        yield from _jsonl(spec)
-
-
-def _jsonl(spec: kinds.Jsonl) -> Iterator[tuple[str, int]]:
-    lines = [pair for pair in enumerate(_file(spec.path).split("\n"), 1) if pair[1].strip()]
-    if len(lines) < (spec.requests or 1):
-        raise Problem(f"{spec.path}: {len(lines)} prompts, {spec.requests or 1} asked for")
-    for number, line in lines[: spec.requests]:
-        try:
-            item = msgspec.json.decode(line, type=_JsonlLine)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise Problem(
-                f'{spec.path}: line {number} is not {{"prompt": text, "output_tokens": n}}: {error}'
-            ) from None
-        yield item.prompt, item.output_tokens or spec.output_tokens
-
-
-def _sharegpt(spec: kinds.ShareGpt, encode: Encode, max_length: int) -> list[Prompt]:
-    """Return the first conversations that have a question, and room for it and its answer."""
-    try:
-        talks = msgspec.json.decode(_file(spec.path), type=list[_Talk])
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Problem(f"{spec.path}: not a ShareGPT file ({error})") from None
-    turns = [talk.conversations for talk in talks if len(talk.conversations) >= 2]
-    found: list[Prompt] = []
-    for question, answer in ((first, second) for first, second, *_ in turns if first.asked):
-        ids, output = encode(question.value), max(1, len(encode(answer.value)))
-        if ids and len(ids) + output <= max_length:
-            id_, text = f"{len(found):04d}", question.value
-            found.append(Prompt(id=id_, prompt_ids=ids, output_tokens=output, text=text))
-        if len(found) == spec.requests:
-            return found
-    raise Problem(
-        f"{spec.path}: {len(found)} conversations of at most {max_length} tokens, "
-        f"{spec.requests} asked for"
-    )
-
-
-def _file(path: str) -> str:
-    try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Problem(f"{path}: cannot be read ({error})") from None
-
-
-class _JsonlLine(Struct):
-    """One line of the user's own file."""
-
-    prompt: str
-    output_tokens: kinds.Count | None = None
-
-
-class _Turn(Struct):
-    """Who said what."""
-
-    value: str
-    speaker: str = field(default="human", name="from")
-
-    @property
-    def asked(self) -> bool:
-        return self.speaker in ("human", "user")
-
-
-class _Talk(Struct):
-    conversations: list[_Turn] = []
+def _read(spec: kinds.Prompts | kinds.Jsonl, encode: Encode) -> Iterator[tuple[str, int]]:
+    if isinstance(spec, kinds.Jsonl):
+        return texts.jsonl(spec, encode)
+    return ((text, spec.output_tokens) for text in spec.prompts)
 
 
 class _Draw:

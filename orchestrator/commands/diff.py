@@ -16,7 +16,10 @@ FORMATS = ("table", "markdown", "json", "junit")
 
 
 def tolerances(given: tuple[str, ...]) -> dict[str, float]:
-    """Read `metric=3%` (or 0.03) into shares. Raises Problem."""
+    """Read `metric=3%` (or 0.03) into shares. Raises Problem.
+
+    A bare number of 1 or more is refused: who writes 3 means 3 %, and 300 % would let all pass.
+    """
     found = {}
     for text in given:
         name, sign, value = text.partition("=")
@@ -24,8 +27,10 @@ def tolerances(given: tuple[str, ...]) -> dict[str, float]:
             share = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
         except ValueError:
             share = -1.0
-        if not sign or not 0 <= share < 10:
-            raise Problem(f"--tolerance {text}: write it as metric=3%")
+        most = 10 if value.endswith("%") else 1
+        if not sign or not 0 <= share < most:
+            meant = f"{value}%" if 1 <= share < 1000 else "3%"
+            raise Problem(f"--tolerance {text}: write it as {name or 'metric'}={meant}")
         found[metrics.get(name.strip()).name] = share
     return found
 

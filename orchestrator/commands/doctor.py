@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import psutil
 
-from orchestrator import backends, models
+from orchestrator import backends, cgroup, models
 from orchestrator.sampler import Sampler
 from traces.cell import DeviceState
 from traces.errors import OK, USAGE, Problem
@@ -42,13 +42,14 @@ def command() -> int:
 
 def _machine() -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0))
-    memory = psutil.virtual_memory()
+    memory, limit = psutil.virtual_memory(), cgroup.limit()
+    of = f" ({size(limit)} for us: a cgroup's limit)" if limit else ""
     yield (
         GOOD,
-        f"{platform.system()} {platform.machine()}, {cores} cores, {size(memory.total)} memory",
+        f"{platform.system()} {platform.machine()}, {cores} cores, {size(memory.total)} memory{of}",
     )
-    if memory.available < 4 << 30:
-        yield BAD, f"{size(memory.available)} memory free: the engines want 4 GiB; end something"
+    if (free := min(memory.available, limit or memory.available)) < 4 << 30:
+        yield BAD, f"{size(free)} memory free: the engines want 4 GiB; end something"
     version = platform.python_version()
     yield (GOOD, f"Python {version}") if sys.version_info >= (3, 11) else (
         BAD, f"Python {version}: 3.11 or newer is needed; make setup PYTHON=python3.12"

@@ -7,7 +7,7 @@ import click
 from compare import metrics
 from compare.diff.outcome import Diff
 from compare.diff.results import diff as compare
-from orchestrator import gate, history, lock
+from orchestrator import gate, git, lock
 from orchestrator.checkout import checkouts
 from orchestrator.commands.diff import in_format, tolerances
 from orchestrator.stopping import in_order
@@ -71,9 +71,9 @@ def _tell(line: str) -> None:
 
 
 def _commit(name: str) -> str:
-    commit = history.revision(name)
+    commit, reason = git.revision(name, Path.cwd())
     if commit is None:
-        raise Problem(f"{name}: not a revision of the git repository here")
+        raise Problem(f"{name}: not a revision of the git repository here ({reason})")
     return commit
 
 

@@ -8,7 +8,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from orchestrator import backends, environment, estimate, lock, models, suite
+from orchestrator import backends, estimate, git, lock, models, suite
 from orchestrator.events import Estimated, Event, Known, Show
 from orchestrator.progress import Progress
 from orchestrator.run import Run, exit_code
@@ -28,6 +28,8 @@ RESULTS = Path("results")
               help="Only these: the suite's by label, others by name (repeatable).")  # fmt: skip
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
 @click.option("--dtype", type=click.Choice(["bfloat16", "float16", "float32"]))
+@click.option("--max-length", type=click.IntRange(2), metavar="TOKENS",
+              help="The longest request an engine must be ready for.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1, 1000), help="Fresh processes per backend.")
 @click.option("--interval", help="Time between memory samples, as 10ms.")
 @click.option("--out", type=click.Path(path_type=Path), help="The new folder to write.")
@@ -56,10 +58,11 @@ def command(
         chosen = _changed(suite.load(name or "seed"), only, changes)
     _check_installed(chosen, untested)
     models.resolve(chosen.model)
-    gpus = () if chosen.device == "cpu" else None
+    on_cpu = chosen.device == "cpu" or "+cpu" in (backends.installed("torch") or "")
+    gpus = () if on_cpu else None
     with in_order(), lock.held(f"pagedbench run {chosen.name}", gpus, wait_s, _tell):
         if not resume:
-            found = environment.git(Path.cwd())
+            found = git.state(Path.cwd())
             folder = Folder.create(out, results, chosen.name, found.commit if found else None)
         with Progress(Console(stderr=True), quiet) as progress:
             run = Run(chosen, folder, _estimating(progress, chosen, folder))

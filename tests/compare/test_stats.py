@@ -190,3 +190,11 @@ def test_sides_and_units_do_not_matter(base, head, unit):
         assert back.verdict == opposite.get(there.verdict, there.verdict)
     scaled = compare(times(base, unit), times(head, unit))
     assert scaled.low == pytest.approx(there.low, rel=1e-6)
+
+
+def test_no_tolerance_at_all():
+    """Nothing moved and nothing may: no number of repeats would settle that."""
+    change = compare(AROUND, AROUND, tau=0.0)
+    assert (change.verdict, change.repeats_needed) == ("inconclusive", None)
+    assert compare(AROUND, times(AROUND, 1.0001), tau=0.0).repeats_needed is None
+    assert compare(AROUND, times(AROUND, 2.0), tau=0.0).verdict == "regressed"

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 
-from orchestrator.cli import pagedbench
+from orchestrator.verbs import pagedbench
 from report import watched
 from tests.monitor.double import GIB, A, B
 from traces.errors import Problem

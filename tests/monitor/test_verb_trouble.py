@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from orchestrator import sampler
-from orchestrator.cli import pagedbench
 from orchestrator.supervise import Child
+from orchestrator.verbs import pagedbench
 from tests.monitor.double import GIB, ROOT, A
 from traces.errors import INTERRUPTED, Broken
 from traces.records import Header, Mark, Sample

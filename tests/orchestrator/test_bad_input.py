@@ -110,8 +110,8 @@ def test_suites_that_cannot_be_read(bench, refused, suite, says):
         ({"workload": 3}, "Expected `object`"),
         ({"workload": TEXTS}, "this model has no tokenizer"),
         ({"workload": {"kind": "mixed", "requests": 1, "prompt_mean": 1e300}}, "<= 1000000"),
-        ({"workload": {"kind": "jsonl", "path": "missing"}}, "path = 'missing': there is no such"),
-        ({"workload": {**WORKLOAD, "output": [600, 600]}}, "tokens, max_length is 512: raise"),
+        ({"workload": {"kind": "jsonl", "path": "missing"}}, "/missing': there is no such file"),
+        ({"workload": {**WORKLOAD, "output": [600, 600]}}, "512 positions: shorten"),
         ({"backend": []}, "length >= 1"),
         ({"backend": "stub"}, "Expected `array`"),
         ({"backend": [{"name": "stub"}, {"name": "stub"}]}, "two backends are called 'stub'"),
@@ -130,6 +130,7 @@ def test_suites_that_cannot_be_read(bench, refused, suite, says):
         ({"kv_budget": "0GiB"}, "size '0GiB'"),
         ({"kv_budget": "9" * 400}, "write it as 2GiB"),
         ({"max_length": 1}, "Expected `int` >= 2"),
+        ({"max_length": 513}, "max_length 513 is above the 512 positions of this model"),
     ],
 )  # fmt: skip
 def test_suites_that_make_no_sense(bench, refused, changes, says):
@@ -157,7 +158,7 @@ def test_options_of_a_backend(bench, refused, options, says):
 def test_a_request_that_does_not_fit(bench, refused):
     spec = {"kind": "shared-prefix", "requests": 1, "prefix": 600}
     line = refused("--suite", suite_file(bench, {"workload": spec}))
-    assert "tokens, max_length is 512: raise max_length" in line
+    assert "max_length is 512: the model has 512 positions: shorten the request" in line
 
 
 def test_model_folders_that_are_damaged(bench, refused):
@@ -187,6 +188,8 @@ def test_shapes_that_are_none(bench, refused, config):
         ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
         ({"text_config": SHAPE}, "use a text-only model"),
         ({"is_encoder_decoder": True}, "use a model that is a decoder only"),
+        ({"architectures": ["LlamaForSequenceClassification"]}, "not a model that generates"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config (gptq)"),
     ],
 )
 def test_models_whose_cache_is_another(bench, refused, changes, says):

@@ -77,6 +77,7 @@ def test_gpus_are_held_one_by_one_and_the_machine_alone(other, theirs, mine, fre
 
 def test_visible_devices_are_what_is_held(other, monkeypatch):
     other("GPU-1")
+    monkeypatch.setattr(lock, "_any_gpu", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-2")
     with lock.held("mine"):
         pass

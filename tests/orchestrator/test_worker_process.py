@@ -109,8 +109,8 @@ def test_a_backends_module_imports_nothing_heavy(module):
 def test_preparing_a_shape_takes_no_engine(run):
     """A shape has no tokenizer and no weights: torch would cost seconds for nothing."""
     code = (
-        "import sys, json, workers.prepare, workers.workloads;"
-        "from pathlib import Path; workers.prepare._encoder(Path('.'));"
+        "import sys, json, workers.prepare, workers.tokenizer;"
+        "from pathlib import Path; workers.tokenizer.load(Path('tests'));"
         "print(json.dumps([*sys.modules]))"
     )
     done = subprocess.run(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.orchestrator.bench import ROOT
 from traces import workload as kinds
 from traces.errors import Problem
-from workers import workloads
+from workers import texts, workloads
 
 VOCAB = 32_000
 SPECS: dict[str, kinds.AnySpec] = {
@@ -35,7 +35,7 @@ def build(spec, seed=0, max_length=2048, vocab=VOCAB, encode=None):
     return workloads.build("w", spec, seed, vocab, max_length, encode)
 
 
-def words(text):
+def words(text, special=True):
     """A tokenizer: a number for each word."""
     return [len(word) for word in text.split()]
 
@@ -47,7 +47,7 @@ def test_the_same_on_every_machine_and_python(kind):
 
 def test_neither_the_process_nor_its_hash_seed_matters():
     code = (
-        "from traces import workload as k; from workers import workloads as w;"
+        "from traces import workload as k; from workers import texts, workloads as w;"
         "print(w.build('w', k.Mixed(requests=50), 0, 32_000, 2048, None).sha256)"
     )
     done = subprocess.run(
@@ -180,9 +180,16 @@ def test_texts_that_will_not_do(spec, encode, says):
         build(spec, max_length=10, encode=encode)
 
 
+def test_a_tokenizer_of_another_model():
+    spec = kinds.Prompts(prompts=["a bcd"], output_tokens=1)
+    assert build(spec, vocab=4, encode=words).requests[0].prompt_ids == [1, 3]
+    with pytest.raises(Problem, match="has token 3, and the model has 3 embeddings"):
+        build(spec, vocab=3, encode=words)
+
+
 def test_jsonl(tmp_path):
     path = tmp_path / "prompts.jsonl"
-    path.write_text('{"prompt": "a b", "output_tokens": 3, "more": 1}\n\n{"prompt": "c\u2028d"}\n')
+    path.write_text('{"prompt": "a b", "output_tokens": 3, "id": 1}\n\n{"prompt": "c\u2028d"}\n')
     requests = build(kinds.Jsonl(path=str(path), output_tokens=5), encode=words).requests
     assert [(p.text, p.output_tokens) for p in requests] == [("a b", 3), ("c\u2028d", 5)]
     first = build(kinds.Jsonl(path=str(path), requests=1), encode=words).requests
@@ -230,11 +237,120 @@ def test_sharegpt_takes_first_questions_and_the_lengths_of_their_answers(tmp_pat
         talk(),
         talk(("human", "a question that is long " * 500), ("gpt", "too long")),
         talk(("human", ""), ("gpt", "nothing was asked")),
-        talk(("user", "b"), ("assistant", "")),
+        talk(("human", "no answer"), ("gpt", "")),
+        talk(("user", "b"), ("assistant", "yes")),
     ]
     path.write_text(json.dumps(talks))
     requests = build(kinds.ShareGpt(path=str(path), requests=2), encode=words).requests
     assert [(p.text, p.output_tokens) for p in requests] == [("a question", 5), ("b", 1)]
+
+
+HI, FINE = {"from": "human", "value": "hi there"}, {"from": "gpt", "value": "fine"}
+
+
+def from_talks(tmp_path, talks, requests=1, mark="", **settings):
+    """The requests and what was told."""
+    path = tmp_path / "talks.json"
+    told: list[str] = []
+    path.write_text(mark + json.dumps(talks), encoding="utf-8")
+    spec = kinds.ShareGpt(path=str(path), requests=requests)
+    made = workloads.build("w", spec, 0, VOCAB, 100, words, tell=told.append, **settings)
+    return [(p.text, p.output_tokens) for p in made.requests], told
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"conversations": [{"from": "system", "value": "be brief"}, HI, FINE]},
+        {"messages": [{"role": "user", "content": "hi there"},
+                      {"role": "assistant", "content": "fine"}]},
+        {"messages": [{"role": "system", "content": "be brief"},
+                      {"role": "User", "content": [{"type": "text", "text": "hi there"}]},
+                      {"role": "assistant", "content": "fine"}]},
+        {"conversation": [HI, FINE, HI]},
+        {"conversations": [HI, {"from": "chatgpt", "value": "fine"}]},
+    ],
+)  # fmt: skip
+def test_the_usual_forms_of_a_conversation(tmp_path, row):
+    assert from_talks(tmp_path, [row]) == ([("hi there", 1)], [])
+    assert from_talks(tmp_path, [row], mark="\ufeff") == ([("hi there", 1)], [])
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"conversations": [HI, HI, FINE]}, "1 without a question and its answer"),
+        ({"conversations": [FINE, HI, FINE]}, "1 without a question and its answer"),
+        ({"conversations": [HI, {"from": "tool", "value": "x"}]}, "1 without a question"),
+        ({"conversations": [HI, {"from": "gpt", "value": " "}]}, "1 without a question"),
+        ({"id": "x"}, "1 without a question and its answer"),
+        ({"conversations": [HI, {"from": "gpt", "value": "word " * 99}]}, "1 of more than 100"),
+        ({"conversations": [HI, {"from": "gpt", "value": None}]}, "row 1: a turn's text is None"),
+        ({"conversations": [{"from": "human", "value": "\ud83d"}, FINE]}, "row 1: a turn's text"),
+        ("text", "row 1: not an object"),
+    ],
+)
+def test_what_is_passed_over_is_counted_and_told(tmp_path, row, why):
+    good = {"conversations": [HI, FINE]}
+    requests, (told,) = from_talks(tmp_path, [row, good])
+    assert requests == [("hi there", 1)]
+    assert why in told
+    with pytest.raises(Problem) as refused:
+        from_talks(tmp_path, [row])
+    assert why in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", texts.LENGTHS)
+def test_a_length_by_its_common_names(tmp_path, name):
+    assert one_line(tmp_path, {"prompt": "a b", name: 3}) == ("a b", 3)
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        ({"messages": [{"role": "user", "content": "a b"}]}, ("a b", 5)),
+        ({"messages": [{"role": "system", "content": "c"}, {"role": "user", "content": "a b"}],
+          "max_tokens": 7}, ("c\na b", 7)),
+        ({"messages": [{"role": "user", "content": "a b"},
+                       {"role": "assistant", "content": "an answer here"}]}, ("a b", 3)),
+        ({"custom_id": "1", "method": "POST", "url": "/v1",
+          "body": {"model": "m", "messages": [{"role": "user", "content": "a"}],
+                   "max_completion_tokens": 2}}, ("a", 2)),
+        ({"prompt": "a b", "max_tokens": 3, "output_tokens": 3}, ("a b", 3)),
+        ({"prompt": "a b", "max_tokens": None}, ("a b", 5)),
+    ],
+)  # fmt: skip
+def test_lines_of_other_programs(tmp_path, item, expected):
+    assert one_line(tmp_path, item) == expected
+
+
+def one_line(tmp_path, item):
+    path = tmp_path / "lines.jsonl"
+    path.write_text(f"\ufeff{json.dumps(item)}\n", encoding="utf-8")
+    (made,) = build(kinds.Jsonl(path=str(path), output_tokens=5), encode=words).requests
+    return made.text, made.output_tokens
+
+
+@pytest.mark.parametrize(
+    ("item", "says"),
+    [
+        ({"prompt": "a", "max_tokns": 3}, "unknown key 'max_tokns'; did you mean 'max_tokens'?"),
+        ({"prompt": "a", "zzz": 3}, "unknown key 'zzz'"),
+        ({"promt": "a"}, "a prompt, or messages, is needed"),
+        ({"prompt": "a", "messages": []}, "a prompt, or messages, is needed"),
+        ({"prompt": "a", "max_tokens": 3, "output_len": 4}, "max_tokens and output_len differ"),
+        ({"prompt": "a", "max_tokens": True}, "max_tokens True: a whole number above zero"),
+        ({"prompt": "\ud83d"}, "prompt has half a character"),
+        ({"messages": [{"role": "user", "content": None}]}, "a turn's text is None"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "parts that are no"),
+    ],
+)
+def test_lines_that_are_refused_by_their_number(tmp_path, item, says):
+    with pytest.raises(Problem) as refused:
+        one_line(tmp_path, item)
+    assert "line 1 is not" in str(refused.value)
+    assert says in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -242,9 +358,9 @@ def test_sharegpt_takes_first_questions_and_the_lengths_of_their_answers(tmp_pat
     [
         ("", "not a ShareGPT file"),
         ("{}", "not a ShareGPT file"),
-        ("[3]", "not a ShareGPT file"),
-        ('[{"conversations": [{"from": "human", "value": null}]}]', "not a ShareGPT file"),
-        ('[{"conversations": "none"}]', "not a ShareGPT file"),
+        ("[3]", "passed over: 1 that cannot be read (the first that cannot be read is row 1"),
+        ('[{"conversations": [{"from": "human", "value": null}]}]', "row 1: a turn's text is None"),
+        ('[{"conversations": "none"}]', "row 1: no list of turns"),
         ("[" * 100_000, "not a ShareGPT file"),
         ("[]", "0 conversations of at most 2048 tokens, 1 asked for"),
     ],

@@ -78,7 +78,15 @@ def test_the_sentences_say_that_the_pool_is_a_setting(result):
     different = msgspec.structs.replace(
         result, model=msgspec.structs.replace(result.model, same_weights=False)
     )
-    assert "same weights" not in words.sentences(different, [])[0]
+    assert "same weights" not in words.sentences(different, summary.columns(different))[0]
+
+
+def test_of_a_run_in_which_nobody_ran_nothing_is_said_of_all(result):
+    failed = msgspec.structs.replace(
+        result, cells=[msgspec.structs.replace(cell, status="failed") for cell in result.cells]
+    )
+    assert "each ran greedily" in " ".join(words.sentences(result, summary.columns(result)))
+    assert "each ran greedily" not in " ".join(words.sentences(failed, summary.columns(failed)))
 
 
 def test_what_each_backend_used_is_a_sentence_with_its_interval(result):
