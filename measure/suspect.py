@@ -12,8 +12,13 @@ MOST_BLIND = 0.01  # of the run, in gaps between samples
 # A run on a quiet CPU used 97 % of its cores, and the load was at most 0.33 above that (it is a
 # minute's average, so the cell before is in it). Beside other work: 0.45 to 2.5, and under 91 %.
 MOST_OTHERS, LEAST_OURS = 0.4, 0.95
-MOST_SPREAD = 1.5  # p90 to p10 of like decode steps
-MOST_STOLEN = 0.02  # of the CPU time that the run had
+# Decode steps of equal work, p90 to p10: 1.1 to 1.2 on a quiet CPU, 1.02 to 1.05 for engines that
+# wait for the GPU, 1.5 to 3.2 where a host's steps jumped between plateaus.
+MOST_SPREAD = 1.5
+MOST_STOLEN = 0.02  # of the CPU time that the run had; 0 to 0.2 % on quiet virtual machines
+# A second, of the main threads. Alone on 2 or 16 cores, one thread or all cores busy: 2 to 4. The
+# sampler's own ticks at 10 ms add 50 on two busy cores. With half as many to twice as many other
+# programs as cores: 50 to 120; engines beside the tests of other people, on two cores: 80 to 230.
 MOST_SWITCHES = 100.0
 EDGE = 200_000_000  # what is read at the run's end is read a moment later
 

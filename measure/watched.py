@@ -10,6 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from measure.columns import Series
+from measure.energy import joules
 from measure.sampled import DeviceTrace, Sampled, sampled
 from traces.reader import Damage, read
 from traces.records import End
@@ -102,6 +103,7 @@ def _device(part: DeviceTrace, whole: DeviceTrace, begin: int, end: int) -> Watc
     peak_time = used.peak_time()
     ours = [procs for procs in part.procs if procs.ours is not None]
     most = max(ours, key=lambda procs: procs.ours or 0, default=None)
+    spent, _ = joules([whole], begin, end)
     return WatchedDevice(
         uuid=part.uuid,
         index=about.index if about else None,
@@ -119,7 +121,7 @@ def _device(part: DeviceTrace, whole: DeviceTrace, begin: int, end: int) -> Watc
         foreign=sorted({pid for procs in part.procs for pid in procs.foreign}),
         gpu_util_mean=_mean(part.load.series("gpu_util")),
         power_mean_w=_mean(part.load.series("power_w")),
-        joules=_joules(whole),
+        joules=None if spent is None else round(spent, 3),
         throttle=sorted({reason for _, several in part.throttle for reason in several}),
     )
 
@@ -135,12 +137,6 @@ def _silent(trace: DeviceTrace, begin: int, end: int) -> int:
     times = np.append(trace.memory.times(), end)
     failed = np.isnan(trace.memory.column("used"))
     return int(np.diff(np.clip(times, begin, end))[failed].sum())
-
-
-def _joules(trace: DeviceTrace) -> float | None:
-    counter = {energy.where: energy.total_mj for energy in trace.energy}
-    begin, end = counter.get("run.begin"), counter.get("run.end")
-    return None if begin is None or end is None else round((end - begin) / 1000, 3)
 
 
 def _tree(part: Sampled) -> WatchedTree | None:

@@ -9,6 +9,7 @@ from traces.errors import Problem
 CALLS, NUMBERS = 6, 3
 STOPPED, REACHED, FAILED = range(3)
 NOT_ASKED = MISSED = -1
+NOTED = -2
 
 ROW = Struct(f"qqiii{CALLS}i4x{CALLS}Q")
 Row = tuple[int, ...]
@@ -94,6 +95,7 @@ def load(path: str) -> ctypes.CDLL:
     library.ticker_new.argtypes = (ctypes.POINTER(Group), number, time, time, number)
     library.ticker_new.restype = ticker
     library.ticker_run.argtypes = (ticker, time)
+    library.ticker_note.argtypes = (ticker,)
     library.ticker_hurry.restype = None
     library.ticker_stop.argtypes = (ticker,)
     library.ticker_stop.restype = None

@@ -16,11 +16,13 @@ from monitor.compiled import CODE, NOT_ASKED, TIME, WORD, Group, Row
 from monitor.nvml import LACKING, Device, Library, Numbers, Reason, Then, throttle_names
 from monitor.reasons import of
 from monitor.ticks import NEVER, NS
-from monitor.trace import Trace, template
+from monitor.trace import template
 from traces import clock
-from traces.records import Energy, Gap, Load, Sample
+from traces.records import Energy, Gap, Load, Record, Sample
 from traces.sampling import DeviceNow
 from traces.writer import encoded
+
+Note = Callable[[Record], None]
 
 FIRST_REST_NS, LONGEST_REST_NS = NS, 30 * NS
 NO_RESERVED = "NVML memory version 1: `used` holds the driver's reservation"
@@ -41,6 +43,7 @@ class Gpu:
         self._lost_since = 0
         self._lost_why = ""
         self._refused: dict[str, Reason] = {}
+        self._closed: set[str] = set()  # what is not asked any more, until the driver is another
 
     def use(self, memory: Group, load: Group) -> None:
         """Have these groups of the ticker read the device."""
@@ -56,7 +59,7 @@ class Gpu:
         self._memory.write(self._sample_template(), self.device.places)
         for slot, call in zip(self._loads.calls, calls.values(), strict=True):
             slot.fill(call)
-        for name in list(self._refused):
+        for name in list(self._closed):
             self._ask_no_more(name)
 
     def _ask_no_more(self, name: str) -> None:
@@ -83,27 +86,27 @@ class Gpu:
         why = dict.fromkeys(("used", "free", "reserved"), reason.text)
         return Sample(t=t, uuid=self.uuid, used=None, free=None, reserved=None, why=why)
 
-    def look_after(self, trace: Trace, interval: int) -> None:
+    def look_after(self, note: Note, interval: int) -> None:
         """See to a device whose memory cannot be read: ask again when it is time."""
         if not self._memory.resting:
             return
         if not self._lost_since:
             self._failed(of(self._memory.code), interval)
         elif clock.now() >= self.ask_at:
-            self._ask_again(trace, interval)
+            self._ask_again(note, interval)
 
-    def _ask_again(self, trace: Trace, interval: int) -> None:
+    def _ask_again(self, note: Note, interval: int) -> None:
         numbers, reason = self._read()
         if reason and reason.then is Then.REOPEN:
             self.nvml.reopen()
             numbers, reason = self._read()
         if not reason:
-            trace.put(self._recovered())
-        trace.put(self._sample(numbers, reason))
+            note(self._recovered())
+        note(self._sample(numbers, reason))
         if reason:
             self._failed(reason, interval)
         else:
-            self._refused.clear()  # now that the readings of before are written
+            self._closed.clear()
             self._memory.resting = 0
 
     def _failed(self, reason: Reason, interval: int) -> None:
@@ -149,8 +152,10 @@ class Gpu:
     def _number(self, name: str, code: int, word: int, why: dict[str, str]) -> int | None:
         if code == 0:
             return word
-        reason = self._refused.get(name) or of(LACKING if code == NOT_ASKED else code)
-        self._refuse(name, reason, why)
+        if code == NOT_ASKED:  # perhaps of before a reset, after which it is asked again
+            why[name] = self._refused.get(name, of(LACKING)).text
+        else:
+            self._refuse(name, of(code), why)
         return None
 
     def latest(self) -> DeviceNow:
@@ -206,7 +211,7 @@ class Gpu:
     def _value(
         self, name: str, call: Callable[[], tuple[Any, Reason | None]], why: dict[str, str]
     ) -> Any:
-        refused = self._refused.get(name)
+        refused = self._refused[name] if name in self._closed else None
         value, reason = (None, refused) if refused else call()
         if reason:
             self._refuse(name, reason, why)
@@ -216,4 +221,5 @@ class Gpu:
         why[name] = reason.text
         if reason.then is Then.NEVER:
             self._refused[name] = reason
+            self._closed.add(name)
             self._ask_no_more(name)

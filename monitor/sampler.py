@@ -76,6 +76,8 @@ class Sampler:
             self.ticker = Ticker(self.compiled, self.gpus, self.ticks, settings.slow_interval_s)
             self.ticker.start(self.trace)
         self.lane.start()
+        if settings.ticker and not self.gpus:
+            load(settings.ticker).ticker_hurry()  # the ticks are this thread's
         try:
             self._serve()
         except BaseException:

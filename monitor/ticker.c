@@ -25,7 +25,7 @@
 enum { CALLS = 6, NUMBERS = 3 };
 enum { STOPPED, REACHED, FAILED };
 enum { NOT_SCHEDULED, SLOW_READINGS, SLOW_DISK }; /* why ticks were missed */
-enum { NOT_ASKED = -1, MISSED = -1 };
+enum { NOT_ASKED = -1, MISSED = -1, NOTED = -2 };
 
 #define NS 1000000000LL
 #define SLACK 1000LL /* ns by which a timer may be late for company's sake; 50 us unless told */
@@ -58,7 +58,7 @@ typedef struct {
 typedef struct {
     int64_t t;      /* ns, right after the readings */
     int64_t late;   /* ns, if ticks were missed */
-    int32_t group;  /* or MISSED */
+    int32_t group;  /* or MISSED, NOTED */
     int32_t cause;
     int32_t offset; /* in the text: it belongs there */
     int32_t codes[CALLS];
@@ -79,7 +79,7 @@ typedef struct {
     int64_t interval, due;
     int64_t owed;  /* the first tick that is not counted, done or missed */
     int64_t ended; /* the latest tick's readings */
-    int32_t n_groups, capacity, filling, full;
+    int32_t n_groups, capacity, filling, full, notes;
     _Atomic int32_t stopping;
     pthread_mutex_t lock;
 } Ticker;
@@ -138,6 +138,14 @@ static void keep(Ticker *k, Row *row, const Group *line) {
     if (line) write_line(kept, line, row);
     else kept->rows[kept->n_rows++] = *row;
     pthread_mutex_unlock(&k->lock);
+}
+
+/* Keep the place of a line that Python has, if there is room for it; says so. */
+int32_t ticker_note(Ticker *k) {
+    if (k->notes >= k->capacity) return 0;
+    k->notes++;
+    keep(k, &(Row){.group = NOTED}, 0);
+    return 1;
 }
 
 /* Count a tick, if there is room for it; says so. */
@@ -233,7 +241,7 @@ Kept *ticker_take(Ticker *k) {
     taken->t = now();
     k->filling = !k->filling;
     Kept *next = &k->kept[k->filling];
-    next->n_text = next->n_rows = next->n_ticks = 0;
+    next->n_text = next->n_rows = next->n_ticks = k->notes = 0;
     pthread_mutex_unlock(&k->lock);
     return taken;
 }
@@ -245,7 +253,7 @@ Ticker *ticker_new(Group *groups, int32_t n_groups, int64_t interval, int64_t st
     if (!k) return 0;
     for (int i = 0; i < 2; i++) {
         k->kept[i].text = malloc((size_t)capacity * n_groups * LONGEST_LINE + 1);
-        k->kept[i].rows = malloc((size_t)capacity * (n_groups + 1) * sizeof(Row));
+        k->kept[i].rows = malloc((size_t)capacity * (n_groups + 2) * sizeof(Row));
         k->kept[i].lates = malloc((size_t)capacity * sizeof(int64_t));
         if (!k->kept[i].text || !k->kept[i].rows || !k->kept[i].lates) return 0;
     }

@@ -3,11 +3,13 @@
 The loop itself is monitor/ticker.c, compiled by whoever starts the sampler. It writes the lines of
 memory readings and keeps what else there is as rows; `take` puts them together, in front of the
 next record or when it is time to flush. The thread comes back to Python only when a device's memory
-cannot be read, and when it is to be asked again (monitor/gpu.py).
+cannot be read, and when it is to be asked again (monitor/gpu.py). It never writes: a disk that
+blocks while one device is lost must not hold up the ticks of the others.
 """
 
 import threading
 from array import array
+from collections import deque
 from collections.abc import Callable
 from ctypes import CDLL, string_at
 
@@ -16,6 +18,7 @@ from monitor.compiled import (
     GROUP,
     LATE,
     MISSED,
+    NOTED,
     OFFSET,
     ROW,
     STOPPED,
@@ -28,6 +31,7 @@ from monitor.gpu import Gpu
 from monitor.ticks import CAUSES, NEVER, NS, Ticks
 from monitor.trace import Trace
 from traces.errors import Problem
+from traces.records import Record
 from traces.writer import encoded
 
 KEPT_S, LEAST_KEPT = 10.0, 1024  # ticks: how long a disk may keep the trace waiting
@@ -45,6 +49,7 @@ class Ticker:
         self._ticks = ticks
         self._error: BaseException | None = None
         self._lates = bytearray()
+        self._notes: deque[Record] = deque()
         self._makers: list[Callable[[Row], bytes]] = []
         self._groups = (Group * (2 * len(gpus)))()
         for at, gpu in enumerate(gpus):
@@ -63,9 +68,7 @@ class Ticker:
     def start(self, trace: Trace) -> None:
         """Begin, and let the trace take what is read."""
         trace.source = self.take
-        self._thread = threading.Thread(
-            target=self._watch, args=(trace,), name="ticks", daemon=True
-        )
+        self._thread = threading.Thread(target=self._watch, name="ticks", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
@@ -83,6 +86,12 @@ class Ticker:
         """Tick in the calling thread: STOPPED, the time is REACHED, or a reading has FAILED."""
         outcome: int = self._library.ticker_run(self._ticker, until)
         return outcome
+
+    def note(self, record: Record) -> None:
+        """Keep a record of the ticking thread's own; past what is kept of ticks, it is dropped."""
+        self._notes.append(record)
+        if not self._library.ticker_note(self._ticker):
+            self._notes.pop()
 
     def take(self) -> tuple[int, bytes]:
         """Return a time, and the lines of what was read before it and since the last time."""
@@ -107,19 +116,23 @@ class Ticker:
         self._lates.clear()
 
     def _line(self, row: Row) -> bytes:
-        if row[GROUP] != MISSED:
+        if row[GROUP] >= 0:
             return self._makers[row[GROUP]](row)
-        gap = self._ticks.skipped(row[LATE], CAUSES[row[CAUSE]])
-        gap.t = row[TIME]
-        return encoded(gap)
+        if row[GROUP] == NOTED:
+            record = self._notes.popleft()
+        else:
+            assert row[GROUP] == MISSED
+            record = self._ticks.skipped(row[LATE], CAUSES[row[CAUSE]])
+        record.t = row[TIME]
+        return encoded(record)
 
-    def _watch(self, trace: Trace) -> None:
+    def _watch(self) -> None:
         try:
             self._library.ticker_hurry()
             until = NEVER
             while self.run(until) != STOPPED:
                 for gpu in self._gpus:
-                    gpu.look_after(trace, self._ticks.interval)
+                    gpu.look_after(self.note, self._ticks.interval)
                 for gpu in self._gpus:
                     gpu.wire()
                 until = min(gpu.ask_at for gpu in self._gpus)

@@ -56,7 +56,8 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     sampler = found["sampler"]
     if sampler:
         missed, due = sampler["missed"], sampler["ticks"] + sampler["missed"]
-        words = f"{sampler['rate_hz']:.1f} Hz, {missed:,} of {due:,} ticks missed"
+        asked = f" of {1 / found['interval_s']:g} asked" if found.get("interval_s") else ""
+        words = f"{sampler['rate_hz']:.1f} Hz{asked}, {missed:,} of {due:,} ticks missed"
         table.append(("sampler", f"{words}, {seconds(sampler['cpu_s'])} of CPU time"))
     else:
         table.append(("sampler", "did not end in order: the trace stops early"))

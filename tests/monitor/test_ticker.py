@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from monitor import ticker as module
@@ -13,7 +14,7 @@ from monitor.ticks import NS, SLOW_DISK, Ticks
 from orchestrator import compiler
 from tests.monitor.double import Sampling
 from traces import clock
-from traces.records import Host, Sample
+from traces.records import Gap, Host, Sample
 
 MS = 1_000_000
 
@@ -100,6 +101,25 @@ def test_ticks_keep_to_the_grid_and_come_in_order(compiled):
     assert before <= clock.now()
     assert ticks.done + ticks.missed == 200
     assert lines.count(b'"gap"') == lines.count(b"\n") <= ticks.missed
+
+
+def test_records_of_the_ticking_thread_lie_among_its_ticks_as_long_as_there_is_room(
+    compiled, monkeypatch
+):
+    monkeypatch.setattr(module, "KEPT_S", 0)
+    monkeypatch.setattr(module, "LEAST_KEPT", 4)
+    ticker = Ticker(compiled, [], Ticks(0.001, clock.now()), 1.0)
+    before = clock.now()
+    for missed in range(9):
+        ticker.note(Gap(t=0, missed=missed, span=7, cause="x"))
+    taken, lines = ticker.take()
+    kept = [msgspec.json.decode(line) for line in lines.splitlines()]
+    assert [record["missed"] for record in kept] == [0, 1, 2]
+    times = [record["t"] for record in kept]
+    assert before <= times[0] <= times[-1] <= taken
+    assert times == sorted(times)
+    ticker.note(Gap(t=0, missed=9, span=7, cause="x"))
+    assert b'"missed":9' in ticker.take()[1]
 
 
 def test_it_can_be_stopped_in_a_long_wait(compiled):

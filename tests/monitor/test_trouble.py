@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 
 from monitor.lane import Lane
+from tests.monitor import double
 from tests.monitor.double import GIB, A, B, Sampling
 from traces.messages import Stop
 from traces.reader import Damage, read
@@ -62,6 +64,45 @@ def test_after_a_driver_reset_the_device_is_found_again_by_its_uuid(driver, tmp_
     load = [load for load in sampling.of(Load) if load.uuid == A]
     assert load[0].power_w is None
     assert load[-1].power_w == 345.678, "another driver may offer what the last one did not"
+
+
+BLOCKING = """
+import os, time
+write, block = os.write, sys.argv.pop(1)
+def waits(fd, data):
+    while os.path.exists(block):
+        time.sleep(0.01)
+    return write(fd, data)
+os.write = waits
+"""
+
+
+def test_while_one_gpu_is_lost_and_the_disk_blocks_the_others_are_read(
+    driver, tmp_path, monkeypatch
+):
+    """For 2.5 s, in which the lost one is asked again twice."""
+    block = tmp_path / "block"
+    monkeypatch.setattr(double, "CHILD", double.CHILD.replace("\nfd, ", f"{BLOCKING}\nfd, "))
+    plain = subprocess.Popen
+
+    def told(command, **options):
+        return plain([*command[:3], str(block), *command[3:]], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", told)
+    driver.write(GPU_A, GPU_B)
+    with Sampling(tmp_path, driver, interval_s=0.01) as sampling:
+        sampling.until(lambda s: len(of_device(s, A)) > 5)
+        driver.write(GPU_A, GPU_B, f"error nvmlDeviceGetMemoryInfo_v2 {A} {EVERY_CALL} 15")
+        sampling.until(lambda s: of_device(s, A)[-1].used is None)
+        block.touch()
+        time.sleep(2.5)
+        block.unlink()
+        sampling.stop()
+    times = [sample.t for sample in of_device(sampling, B)]
+    assert max(b - a for a, b in pairwise(times)) < 500_000_000
+    assert sum(sample.used is None for sample in of_device(sampling, A)) >= 3
+    everything = [record.t for record in sampling.records()]
+    assert everything == sorted(everything)
 
 
 @pytest.mark.parametrize("code", [1, 9, 15, 16, 999])

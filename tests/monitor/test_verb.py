@@ -38,13 +38,15 @@ def test_what_is_ours_is_not_accounted_to_a_small_command(monitor):
 
 def test_a_command_leaves_trace_summary_and_timeline_and_its_exit_code(monitor, driver):
     driver.write(GPU, SPIKY, f"energy {A} 0 200000")
-    seen = monitor(command=python(ALLOCATE + "; print('hello'); raise SystemExit(7)"))
+    seen = monitor(
+        command=python(ALLOCATE + "; time.sleep(2); print('hello'); raise SystemExit(7)")
+    )
     assert seen.end() == 7
     assert seen.out == "hello\n"
     assert "most memory used: 2.00 GiB of 80.0 GiB" in seen.err
     (device,) = seen.summary["devices"]
     assert (device["uuid"], device["used_peak"]) == (A, 2 * GIB)
-    assert device["joules"] == pytest.approx(200 * seen.summary["seconds"], rel=0.3)
+    assert device["joules"] == pytest.approx(200 * seen.summary["seconds"], rel=0.1)
     assert seen.summary["tree"]["rss_peak"] > 64 << 20
     assert seen.summary["tree"]["pss_peak"] > 64 << 20
     assert seen.summary["kernel"]["max_rss_of_one"] > 64 << 20
