@@ -1,11 +1,5 @@
-"""`python -m orchestrator` is `pagedbench`: Ctrl-C before that has loaded is silent."""
-
-import signal
-
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+"""`python -m orchestrator` is `pagedbench`."""
 
 from orchestrator.cli import main
 
-if __name__ == "__main__":
-    main()
+main()

@@ -6,7 +6,6 @@ that nobody foresaw is 2, and its trace is kept in a file.
 """
 
 import os
-import signal
 import sys
 from contextlib import suppress
 from typing import Any
@@ -18,8 +17,6 @@ BROKEN_PIPE = 141  # as a shell has it for SIGPIPE
 
 def main() -> None:
     """Run the command line and exit with the code docs/exit-codes.md lists."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # it was while this loaded
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         _open_streams()
         code = _run()

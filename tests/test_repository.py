@@ -133,7 +133,7 @@ def test_the_readme_has_its_two_commands():
 
 def test_the_installed_command_is_the_one_documented():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["scripts"] == {"pagedbench": "orchestrator.__main__:main"}
+    assert project["scripts"] == {"pagedbench": "orchestrator.cli:main"}
     assert set(VERBS) == {path.stem for path in (ROOT / "orchestrator/commands").glob("[a-z]*.py")}
     assert pagedbench.name == "pagedbench"
 

@@ -3,8 +3,6 @@
 import os
 import pty
 import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -12,7 +10,6 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from tests.monitor.double import ROOT
 from tests.orchestrator.bench import A_FIRST, finish, wait_for
 
 
@@ -171,15 +168,3 @@ def test_under_nohup_a_closed_terminal_is_no_reason_to_stop(bench):
     os.kill(process.pid, signal.SIGHUP)
     bench.release()
     assert finish(process).returncode == 0
-
-
-def test_before_it_has_loaded(tmp_path):
-    """What it loads first sends the Ctrl-C."""
-    code = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)"
-    (tmp_path / "click.py").write_text(code)
-    done = subprocess.run(
-        [sys.executable, "-m", "orchestrator", "--help"],
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
