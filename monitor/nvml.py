@@ -117,7 +117,9 @@ class Device:
         """Return what else identifies the device or bounds its speed, as far as NVML knows."""
         pci, _ = ask(pynvml.nvmlDeviceGetPciInfo_v3, self.handle)
         limit, _ = ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, self.handle)
+        capability, _ = ask(pynvml.nvmlDeviceGetCudaComputeCapability, self.handle)
         found = {
+            "compute_capability": capability and list(capability),
             "pci": pci and _text(pci.busId),
             "power_limit_w": limit and limit / 1000,
             "parent": self.parent,

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from msgspec import Struct
 
-from orchestrator import git, home
+from orchestrator import git, home, processor
 from orchestrator.backends import installed
 from traces.records import Device
 
@@ -41,13 +41,6 @@ class Gpu(Struct, frozen=True):
     memory_total: int | None
 
 
-class Cpu(Struct, frozen=True):
-    """The processor, and the cores that this process may use."""
-
-    model: str
-    cores: int
-
-
 class Environment(Struct, kw_only=True, frozen=True):
     """This machine and what is installed on it; memory in bytes."""
 
@@ -55,7 +48,7 @@ class Environment(Struct, kw_only=True, frozen=True):
     versions: dict[str, str]
     gpus: list[Gpu]
     driver: str | None
-    cpu: Cpu
+    cpu: processor.Cpu
     memory_total: int
     os: str
     worker_environment: dict[str, str]
@@ -92,17 +85,8 @@ def describe(devices: list[Device]) -> Environment:
         versions={"python": platform.python_version(), **versions},
         gpus=[Gpu(device.name, device.memory_total) for device in devices],
         driver=devices[0].driver if devices else None,
-        cpu=Cpu(_cpu_model(), len(os.sched_getaffinity(0))),
+        cpu=processor.cpu(),
         memory_total=psutil.virtual_memory().total,
         os=f"{platform.system()} {platform.release()}",
         worker_environment=recorded(for_worker()),
     )
-
-
-def _cpu_model() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor()
-    match = re.search(r"model name\s*:\s*(.+)", text)
-    return match[1].strip() if match else platform.machine()

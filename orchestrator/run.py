@@ -8,7 +8,7 @@ import msgspec
 
 from measure import build, canonical, result
 from measure.result import Result
-from orchestrator import backends, cell, environment, feasible, models
+from orchestrator import backends, cell, environment, feasible, models, placement, processor
 from orchestrator.events import CellBegins, CellEnded, Interrupted, Known, Planned, Show, Tick
 from orchestrator.plan import Cell, cells
 from orchestrator.sampler import Sampler
@@ -157,7 +157,8 @@ class Run:
 
     def _set_meta(self, source: Source, prepared: Prepared) -> build.Meta:
         assert self.sampler is not None
-        shape, chosen = prepared.model, device(self.suite.device, self.sampler)
+        shape, chosen = prepared.model, placement.device(self.suite.device, self.sampler)
+        self._settle_dtype(chosen, self.sampler)
         self.meta = build.Meta(
             suite=msgspec.to_builtins(self.suite),
             model=result.Model(
@@ -174,6 +175,13 @@ class Run:
         feasible.check(self.suite, shape, prepared.max_length, chosen)
         self.show(Known(chosen, prepared.workload.output_tokens))
         return self.meta
+
+    def _settle_dtype(self, device: Literal["cpu", "cuda"], sampler: Sampler) -> None:
+        """Let "auto" be one precision from here on, and say which and why."""
+        if self.suite.dtype == "auto":
+            dtype, why = placement.dtype(device, sampler.devices, processor.cpu())
+            self.suite = msgspec.structs.replace(self.suite, dtype=dtype)
+            self.show(Note(text=f"dtype auto: {dtype}, for {why}"))
 
     def _one(self, planned: Cell, prepared: Prepared, device: str) -> None:
         """Run one cell and write down how it ended, whatever that was."""
@@ -228,17 +236,6 @@ def _unjudged(reference: str, why: str) -> Parity:
         verdict="n/a", method="greedy regret", reference=reference, identical=0, compared=0,
         note=f"not judged: {why}",
     )  # fmt: skip
-
-
-def device(asked: str, sampler: Sampler) -> Literal["cpu", "cuda"]:
-    """Return cpu or cuda. Raises Problem when a GPU is asked for and cannot be used."""
-    torch = backends.installed("torch") or ""
-    usable = bool(sampler.devices) and "+cpu" not in torch
-    if asked == "cuda" and not sampler.devices:
-        raise Problem(f"device cuda: no GPU here ({sampler.no_devices}): use --device cpu")
-    if asked == "cuda" and not usable:
-        raise Problem(f"device cuda: torch {torch} is a CPU build: run `make setup ACCEL=cuda`")
-    return "cuda" if usable and asked != "cpu" else "cpu"
 
 
 def exit_code(run: Result) -> int:

@@ -55,7 +55,7 @@ class Suite(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     name: str
     about: str = ""
     model: str = "smollm2-135m"
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     repeats: Annotated[int, Meta(ge=1, le=1000)] = 1
     seed: int = 0

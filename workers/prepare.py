@@ -17,7 +17,7 @@ from traces.control import Channel
 from traces.errors import Problem
 from traces.messages import Failed, Phase
 from traces.preparing import Note, Preparation, Prepared, Requests, Shape
-from workers import sizes, supported, tokenizer, weights, workloads
+from workers import hub, sizes, supported, tokenizer, weights, workloads
 from workers.supported import ModelConfig
 
 
@@ -84,10 +84,10 @@ def _folder(asked: Preparation, channel: Channel) -> Path:
     source, path, cache = asked.source, Path(asked.source.path), Path(asked.cache)
     if source.kind == "bundled":
         return _convert(path, cache, source.name, channel)
-    if source.kind == "hub":
-        return _download(source.name)
     if source.kind == "shape":
         return _shape_folder(path, cache, Path(asked.out).parent)
+    if source.kind == "hub":
+        path = hub.download(source.name, asked.trust_remote_code)
     weights.check(path)
     return path
 
@@ -122,17 +122,6 @@ def _convert(gguf: Path, cache: Path, name: str, channel: Channel) -> Path:
             shutil.rmtree(unfinished, ignore_errors=True)
         Path(unfinished).mkdir(exist_ok=True)  # for the context manager to remove
     return folder
-
-
-def _download(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        line = str(error).strip().splitlines()[0]
-        raise Problem(f"model {name!r}: not to be had from the Hub ({line})") from None
 
 
 def _shape_folder(config: Path, cache: Path, run: Path) -> Path:

@@ -14,7 +14,10 @@ from typing import Any
 from traces.errors import Problem
 
 PATTERNS = ("*.safetensors", "pytorch_model*.bin")
-INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+INDEXES = {
+    ".safetensors": "model.safetensors.index.json",
+    ".bin": "pytorch_model.bin.index.json",
+}
 MAX_HEADER = 100_000_000  # what the safetensors library takes
 POINTER = b"version https://git-lfs"  # what Git leaves in place of a large file
 AGAIN = "fetch or convert the model again"
@@ -35,16 +38,17 @@ def check(folder: Path) -> None:
             raise Problem(f"{path}: cut short or damaged: {AGAIN}")
         if not path.stat().st_size:
             raise Problem(f"{path}: empty: {AGAIN}")
-    indexes = [path for path in map(folder.joinpath, INDEXES) if path.exists()]
-    for index in indexes:
+    form = found[0].suffix  # safetensors where there are both: engines prefer them
+    index = folder / INDEXES[form]
+    if index.exists():
         _check_shards(index)
-    if not indexes and (parts := [path for path in found if "-of-" in path.name]):
-        raise Problem(f"{parts[0]}: one of several, and no {INDEXES[0]} beside it: {AGAIN}")
+    elif parts := [path for path in found if path.suffix == form and "-of-" in path.name]:
+        raise Problem(f"{parts[0]}: one of several, and no {index.name} beside it: {AGAIN}")
 
 
 def files(folder: Path) -> list[Path]:
     """Return the files of weights; an adapter's are none."""
-    found = sorted(path for pattern in PATTERNS for path in folder.glob(pattern))
+    found = [path for pattern in PATTERNS for path in sorted(folder.glob(pattern))]
     return [path for path in found if not path.name.startswith("adapter_")]
 
 

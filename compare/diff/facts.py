@@ -56,6 +56,12 @@ def cpu(result: Result) -> str:
     return f"{part(result, 'cpu', 'model')}, {part(result, 'cpu', 'cores')} cores"
 
 
+def cpu_features(result: Result) -> str | None:
+    """What the processor of a CPU run can do; None in results from before that was written down."""
+    found = part(result, "cpu", "features")
+    return " ".join(map(str, found)) if isinstance(found, list) and result.device == "cpu" else None
+
+
 def processor(result: Result) -> str:
     """What ran the model."""
     return gpus(result) if result.device == "cuda" else cpu(result)
@@ -98,6 +104,7 @@ WARN: dict[str, Aspect] = {
     "cuda": lambda r: part(r, "cuda"),
     "power-limit": power_limit,
     "cpu": lambda r: cpu(r) if r.device == "cuda" else None,
+    "cpu-features": cpu_features,
     "os": lambda r: part(r, "os"),
     "interval": lambda r: r.suite.get("interval"),
     "variables": variables,
@@ -138,11 +145,15 @@ def _differing(
     pairs = ((name, fact(base), fact(head)) for name, fact in facts.items())
     return [
         Mismatch(
-            name=name, treatment=treatment, base=str(one), head=str(two), varied=name in varied
+            name=name, treatment=treatment, base=_said(one), head=_said(two), varied=name in varied
         )
         for name, one, two in pairs
         if one != two
     ]
+
+
+def _said(value: Any) -> str:
+    return "unknown" if value is None else str(value)
 
 
 def _packages(*results: Result) -> list[str]:

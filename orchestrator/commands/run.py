@@ -27,7 +27,7 @@ RESULTS = Path("results")
 @click.option("--backend", "only", multiple=True,
               help="Only these: the suite's by label, others by name (repeatable).")  # fmt: skip
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to run.")
-@click.option("--dtype", type=click.Choice(["bfloat16", "float16", "float32"]))
+@click.option("--dtype", type=click.Choice(["auto", "bfloat16", "float16", "float32"]))
 @click.option("--max-length", type=click.IntRange(2), metavar="TOKENS",
               help="The longest request an engine must be ready for.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1, 1000), help="Fresh processes per backend.")

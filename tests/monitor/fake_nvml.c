@@ -196,6 +196,7 @@ int nvmlDeviceGetHandleByUUID(const char *uuid, Handle **out) {
     return NOTFOUND;
 }
 int nvmlDeviceGetUUID(Handle *h, char *out, unsigned n) { ENTER(h); snprintf(out, n, "%s", dev(h)->uuid); return OK; }
+int nvmlDeviceGetCudaComputeCapability(Handle *h, int *major, int *minor) { ENTER(h); *major = 9; *minor = 0; return OK; }
 int nvmlDeviceGetName(Handle *h, char *out, unsigned n) { ENTER(h); snprintf(out, n, "%s", dev(h)->name); return OK; }
 int nvmlDeviceGetPciInfo_v3(Handle *h, void *out) {
     ENTER(h);

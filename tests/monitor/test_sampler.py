@@ -35,6 +35,7 @@ def test_ready_names_the_devices_and_the_trace_begins_with_them(driver, tmp_path
         "580.65.06",
         "13.0",
     )
+    assert first["meta"]["compute_capability"] == [9, 0]
     assert (second["uuid"], second["index"], second["meta"]["pci"]) == (B, 1, "00000000:02:00.0")
     assert ready["reason"] is None
     header, *devices = sampling.records()[:3]

@@ -65,6 +65,15 @@ def test_an_index_that_is_damaged(folder, text):
     assert "index.json: damaged" in refused(folder)
 
 
+def test_an_index_of_the_other_form_says_nothing(folder):
+    (folder / "pytorch_model.bin.index.json").write_text('{"weight_map": {"a": "gone.bin"}}')
+    weights.check(folder)
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"PK")
+    with pytest.raises(Problem, match=r"names gone\.bin, which is not here"):
+        weights.check(folder)
+
+
 def test_shards_without_their_index(folder):
     shards(folder)
     (folder / "model.safetensors.index.json").unlink()
