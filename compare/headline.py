@@ -74,7 +74,7 @@ def headline(result: Result) -> list[Fact]:
 def by_label(result: Result) -> dict[str, list[Cell]]:
     """The repeats of each backend that ran to its end and did not fail parity."""
     groups: dict[str, list[Cell]] = {}
-    for cell in result.cells:
+    for cell in result.runs:
         if cell.status == "ok" and not (cell.parity and cell.parity.verdict == "fail"):
             groups.setdefault(cell.label, []).append(cell)
     return groups

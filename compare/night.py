@@ -75,9 +75,9 @@ def judge(tonight: Result, before: Sequence[Before], nights: int = NIGHTS) -> Ni
     """Compare tonight with the nights before it (oldest first), those of the same experiment."""
     wanted = facts.same_experiment(tonight)
     same = [night for night in before if facts.same_experiment(night.result) == wanted]
-    grouped = [(cells.grouped(night.result.cells), night.regressed) for night in same]
+    grouped = [(cells.grouped(night.result.runs), night.regressed) for night in same]
     findings, other = [], list[str]()
-    for which, repeats in cells.grouped(tonight.cells).items():
+    for which, repeats in cells.grouped(tonight.runs).items():
         findings += _outcome(which, repeats)
         known = [(g, bad) for g, bad in grouped if which in g]
         alike = [(g, bad) for g, bad in known if not cells.other_work(g[which], repeats)]
@@ -102,7 +102,7 @@ def judge(tonight: Result, before: Sequence[Before], nights: int = NIGHTS) -> Ni
 
 def confirm(night: Night, second: Result) -> None:
     """Keep of tonight's suspects those that the second run shows too."""
-    grouped = {cells.name(which): repeats for which, repeats in cells.grouped(second.cells).items()}
+    grouped = {cells.name(which): repeats for which, repeats in cells.grouped(second.runs).items()}
     for finding in night.found("regressed", "improved"):
         repeats = grouped.get(finding.cell, [])
         if finding.metric == "outcome":
@@ -213,7 +213,7 @@ def _moved(before: Result, tonight: Result) -> list[str]:
 
 def _notes(tonight: Result, nights: int) -> list[str]:
     notes = [] if tonight.complete else ["the run is not complete"]
-    doubts = sorted({reason for cell in tonight.cells for reason in cell.suspect})
+    doubts = sorted({reason for cell in tonight.runs for reason in cell.suspect})
     notes += [f"suspect: {reason}" for reason in doubts]
     if nights < LEARNED_AT:
         notes.append(f"{nights} nights of this experiment before; judged from {LEARNED_AT}")

@@ -55,7 +55,7 @@ class Column(Struct, kw_only=True):
 def columns(result: Result) -> list[Column]:
     """All backends of the result, in its order."""
     groups: dict[str, list[Cell]] = {}
-    for cell in result.cells:
+    for cell in result.runs:
         groups.setdefault(cell.label, []).append(cell)
     passed = by_label(result)
     return [_column(result, label, cells, passed) for label, cells in groups.items()]

@@ -17,11 +17,11 @@ from measure.load import CellFiles, load_cells, read_json, samples
 from measure.merge import merge
 from measure.sampled import Sampled, sampled
 from measure.suspect import doubts
-from measure.timeline import Timeline
+from measure.timeline import Timeline, at_point
 from traces import kv as sizes
 from traces.cell import About
 from traces.facts import to_values
-from traces.job import Prompt, Workload
+from traces.job import Point, Prompt, Workload
 from traces.reader import Damage
 from traces.records import End
 
@@ -73,6 +73,18 @@ class Run:
                 return files
         return None
 
+    def window(self, label: str, repeat: int) -> Timeline | None:
+        """The timeline of one run: of a cell, or of a point in one; None where nothing is known."""
+        files = self.find(label, repeat)
+        if files is not None:
+            return self.timeline(files) if files.traces else None
+        for files in self.cells:
+            for point in files.about.points:
+                if (point.label, point.repeat) == (label, repeat) and files.traces:
+                    timeline = self.timeline(files)
+                    return at_point(timeline, point.name) if point.name in timeline.points else None
+        return None
+
     def cell(
         self, files: CellFiles, formula: int | None = None, cores: int | None = None
     ) -> result.Cell:
@@ -117,10 +129,15 @@ def cell(
 ) -> result.Cell:
     """One cell: what cell.json says of it, and what its timeline shows."""
     before, after = about.certificate.before, about.certificate.after
-    counted = len(timeline.requests) or None
-    speed = timing.summarize(timeline)
-    cache = kv.summarize(timeline)
     memory = ledger.close_ledger(timeline, before.used if before else None)
+    points = [
+        _point(point, about, at_point(timeline, point.name), memory, asked, formula, cores)
+        for point in about.points
+        if point.name in timeline.points
+    ]
+    counted = len(timeline.requests) or None
+    speed = None if points else timing.summarize(timeline)
+    cache = None if points else kv.summarize(timeline)
     wanted = sum(asked[: counted or 0]) or None
     return result.Cell(
         label=about.label,
@@ -140,8 +157,34 @@ def cell(
         device_after=after.used if after else None,
         parity=about.parity,
         validity=run_checks(timeline, cache, memory, speed, wanted, formula),
-        suspect=list(dict.fromkeys([*about.suspect, *doubts(timeline, cores)])),
+        suspect=list(dict.fromkeys([*about.suspect, *([] if points else doubts(timeline, cores))])),
         engine={k: v for k, v in to_values(timeline.facts).items() if k not in NOT_SHOWN},
+        rows=[] if points else timing.rows(timeline),
+        points=points,
+    )
+
+
+def _point(
+    point: Point, about: About, timeline: Timeline, memory: result.Ledger | None, asked: list[int],
+    formula: int | None, cores: int | None,
+) -> result.Point:  # fmt: skip
+    """One run window of a cell; its memory is the cell's."""
+    counted = len(timeline.requests) or None
+    speed, cache = timing.summarize(timeline), kv.summarize(timeline)
+    wanted = sum(asked[: counted or 0]) or None
+    budget = {} if point.kv_budget is None else {"kv_budget": point.kv_budget}
+    return result.Point(
+        label=point.label,
+        repeat=point.repeat,
+        changes={"policy": point.policy, **budget},
+        requests_run=counted,
+        truncated=about.truncated,
+        output_tokens=sum(r.output_tokens for r in timeline.requests) if counted else None,
+        timing=speed,
+        kv=cache,
+        parity=about.parities.get(point.name),
+        validity=run_checks(timeline, cache, memory, speed, wanted, formula),
+        suspect=doubts(timeline, cores),
         rows=timing.rows(timeline),
     )
 

@@ -107,8 +107,17 @@ def summarize(timeline: Timeline) -> result.Kv | None:
         peak_live_bytes=_times(found.stored.max(), bytes_per_slot),
         peak_reserved_bytes=_times(found.held.max(), bytes_per_slot),
         counted=counting(timeline),
-        pool_bytes=facts.pool_bytes or _times(pool, bytes_per_slot),
+        pool_bytes=_pool_bytes(timeline, pool),
     )
+
+
+def _pool_bytes(timeline: Timeline, slots: int) -> int | None:
+    """The engine's own account of its pool, or the slots of a run that had only a part of it."""
+    facts = timeline.facts
+    whole = (facts.num_blocks or 0) * (facts.block_size or 0)
+    if facts.pool_bytes and slots >= whole:
+        return facts.pool_bytes
+    return _times(slots, facts.bytes_per_slot)
 
 
 def _ratio(part: float | None, whole: float | None) -> float | None:

@@ -13,7 +13,7 @@ import numpy as np
 from measure.columns import Columns
 from measure.sampled import Sampled
 from measure.timeline import ALLOC, KV, BlockLog, Timeline, Window
-from traces.facts import Values, from_values
+from traces.facts import from_values
 from traces.records import (
     Alloc,
     Blocks,
@@ -35,14 +35,15 @@ def merge(records: Iterable[Record], seen: Sampled | None = None) -> Timeline:
     Raises Problem for an engine's fact of a wrong type.
     """
     timeline = Timeline()
-    said: Values = {}
-    handlers = _handlers(timeline, said)
+    handlers = _handlers(timeline)
     for record in records:
         handler = handlers.get(type(record))
         if handler:
             handler(record)
             if record.t > timeline.last:
                 timeline.last = record.t
+    timeline.said.sort(key=lambda said: said[0])
+    said = {name: value for _, values in timeline.said for name, value in values.items()}
     timeline.facts = from_values(said, timeline.headers[0].writer if timeline.headers else "facts")
     timeline.kv = _ordered(timeline.kv)
     timeline.requests = _of_the_run(timeline)
@@ -68,12 +69,17 @@ def _of_the_run(timeline: Timeline) -> list[Request]:
     return [request for request in timeline.requests if run and request.t >= run.begin]
 
 
-def _handlers(timeline: Timeline, said: Values) -> dict[type[Record], Callable[[Any], None]]:
+def _handlers(timeline: Timeline) -> dict[type[Record], Callable[[Any], None]]:
     def phase(record: Phase) -> None:
         if record.edge == "begin":
-            timeline.phases[record.name] = Window(record.t)
+            if record.point is None or record.name not in timeline.phases:
+                timeline.phases[record.name] = Window(record.t)
+            if record.point is not None:
+                timeline.points[record.point] = Window(record.t)
         elif record.name in timeline.phases:
             timeline.phases[record.name].end = record.t
+            if record.point in timeline.points:
+                timeline.points[record.point].end = record.t
 
     def alloc(record: Alloc) -> None:
         if record.where == "step":
@@ -88,7 +94,7 @@ def _handlers(timeline: Timeline, said: Values) -> dict[type[Record], Callable[[
         Blocks: _blocks(timeline.blocks),
         Request: timeline.requests.append,
         Alloc: alloc,
-        Facts: lambda record: said.update(record.values),
+        Facts: lambda record: timeline.said.append((record.t, record.values)),
     }
 
 

@@ -7,12 +7,13 @@ Bytes are int, seconds float, shares between 0 and 1. A null means "could not be
 Schema history
     1  first version
     2  kv.step_efficiency: exact, beside the time-weighted efficiency; null in a result read from 1
-    3  kv.counted: when a token counts as stored; waste has what is scheduled ahead apart
+    3  points: several run windows in one engine;
+       kv.counted: when a token counts as stored; waste has what is scheduled ahead apart
 """
 
 from typing import Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Struct, UnsetType, field, structs
 
 from traces.cell import Status
 from traces.parity import Parity as Parity
@@ -189,6 +190,23 @@ class Check(Struct, kw_only=True):
     note: str = ""
 
 
+class Point(Struct, kw_only=True):
+    """A run window of its own in a cell's engine. `changes` is what was changed for it."""
+
+    label: str
+    repeat: int
+    changes: FreeForm
+    requests_run: int | None = None
+    truncated: str = ""
+    output_tokens: int | None = None
+    timing: Timing | None = None
+    kv: Kv | None = None
+    parity: Parity | None = None
+    validity: list[Check] = field(default_factory=list)
+    suspect: list[str] = field(default_factory=list)
+    rows: list[RequestRow] = field(default_factory=list)
+
+
 class Cell(Struct, kw_only=True):
     """One backend, with its options, on the workload, once (`repeat`)."""
 
@@ -215,6 +233,9 @@ class Cell(Struct, kw_only=True):
     """What makes the numbers doubtful: throttling, foreign processes, gaps."""
     engine: FreeForm = field(default_factory=dict)
     rows: list[RequestRow] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    """Run windows in this one engine, where it had several: then timing, kv, parity and rows are
+    theirs, and memory is the engine's over all of them."""
 
 
 class Result(Struct, kw_only=True):
@@ -231,3 +252,21 @@ class Result(Struct, kw_only=True):
     sampler: FreeForm = field(default_factory=dict)
     complete: bool
     volatile: FreeForm = field(default_factory=dict)
+
+    @property
+    def runs(self) -> list[Cell]:
+        """Every run of the workload as a cell: of an engine with points, each of them."""
+        return [run for cell in self.cells for run in (_of_points(cell) if cell.points else [cell])]
+
+
+def _of_points(cell: Cell) -> list[Cell]:
+    names = ("label", "repeat", "requests_run", "truncated", "output_tokens", "timing", "kv",
+             "parity", "validity", "rows")  # fmt: skip
+    return [
+        structs.replace(
+            cell, points=[], options={**cell.options, **point.changes},
+            suspect=list(dict.fromkeys([*cell.suspect, *point.suspect])),
+            **{name: getattr(point, name) for name in names},
+        )
+        for point in cell.points
+    ]  # fmt: skip

@@ -6,11 +6,11 @@ monotonic nanoseconds.
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from measure.columns import Columns
 from measure.sampled import Sampled
-from traces.facts import EngineFacts
+from traces.facts import EngineFacts, Values, from_values
 from traces.records import Alloc, Header, Request
 
 KV = (
@@ -75,6 +75,10 @@ class Timeline:
     """The allocator at phase edges; its state at every step is in `steps`."""
     steps: Columns = field(default_factory=_alloc)
     facts: EngineFacts = field(default_factory=EngineFacts)
+    said: list[tuple[int, Values]] = field(default_factory=list)
+    """The facts as they were said, and when: in several run windows they differ."""
+    points: dict[str, Window] = field(default_factory=dict)
+    """Run windows by name, where the engine had several; the phase "run" spans them all."""
     seen: Sampled = field(default_factory=Sampled)
     last: int = 0
 
@@ -95,6 +99,27 @@ class Timeline:
         """Whether the phase was seen to end."""
         found = self.phases.get(phase)
         return found is not None and found.end is not None
+
+
+def at_point(timeline: Timeline, name: str) -> Timeline:
+    """One run window as a timeline whose only phase it is, with the facts that were said by then.
+
+    An engine's account of a window is written after it, before the next one begins.
+    """
+    window = timeline.points[name]
+    end = window.end if window.end is not None else timeline.last
+    later = [other.begin for other in timeline.points.values() if other.begin > window.begin]
+    known: Values = {}
+    for t, values in timeline.said:
+        if not later or t < min(later):
+            known |= values
+    return replace(
+        timeline,
+        phases={"run": window},
+        points={},
+        requests=[request for request in timeline.requests if window.begin <= request.t <= end],
+        facts=from_values(known),
+    )
 
 
 def final_lengths(timeline: Timeline) -> dict[str, int]:

@@ -28,7 +28,7 @@ def check(suite: Suite, model: Shape, max_length: int, device: str) -> None:
 
 def _budget(suite: Suite, entry: Entry, max_length: int, slot: int, device: str) -> None:
     """One request of the maximum length must fit, and the blocks an engine keeps for itself."""
-    budget = suite.kv_budget_bytes
+    budget = min(suite.kv_budgets(slot), default=None)
     block = entry.options.get("block_size") or DEFAULT_BLOCK[device]
     if entry.name in OWN_BLOCKS:
         slots = (-(-max_length // block) + OWN_BLOCKS[entry.name]) * block
@@ -36,7 +36,7 @@ def _budget(suite: Suite, entry: Entry, max_length: int, slot: int, device: str)
         slots = max_length
     if budget is not None and budget < slots * slot:
         raise Problem(
-            f"{entry.title}: kv_budget {suite.kv_budget} is under one request of max_length "
+            f"{entry.title}: a kv_budget of {budget} bytes is under one request of max_length "
             f"{max_length} ({slots * slot} bytes at {slot} a token): raise it or lower max_length"
         )
 

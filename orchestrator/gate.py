@@ -53,8 +53,8 @@ def merged(parts: Sequence[Result]) -> Result:
         raise Problem("the rounds of one side are not the same experiment: nothing to compare")
     cells: list[Cell] = []
     for number, part in enumerate(parts):
-        width = 1 + max((cell.repeat for cell in part.cells), default=0)
-        cells += [replace(cell, repeat=number * width + cell.repeat) for cell in part.cells]
+        width = 1 + max((run.repeat for run in part.runs), default=0)
+        cells += [_renumbered(cell, number * width) for cell in part.cells]
     return replace(
         first,
         suite={**first.suite, "repeats": len(parts)},
@@ -62,3 +62,8 @@ def merged(parts: Sequence[Result]) -> Result:
         complete=all(part.complete for part in parts),
         volatile={"begun": first.volatile.get("begun"), "rounds": len(parts)},
     )
+
+
+def _renumbered(cell: Cell, by: int) -> Cell:
+    points = [replace(point, repeat=by + point.repeat) for point in cell.points]
+    return replace(cell, repeat=by + cell.repeat, points=points)

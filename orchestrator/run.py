@@ -2,15 +2,25 @@
 
 import time
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
 from measure import build, canonical, result
 from measure.result import Result
-from orchestrator import backends, cell, environment, feasible, models, placement, processor
-from orchestrator.events import CellBegins, CellEnded, Interrupted, Known, Planned, Show, Tick
-from orchestrator.plan import Cell, cells
+from orchestrator import (
+    backends,
+    cell,
+    environment,
+    feasible,
+    models,
+    parity,
+    placement,
+    processor,
+)  # fmt: skip
+from orchestrator.events import CellBegins, CellEnded, Interrupted, Known, Planned, Show
+from orchestrator.helpers import answered
+from orchestrator.plan import Cell, cells, points
 from orchestrator.sampler import Sampler
 from orchestrator.stopping import undisturbed
 from orchestrator.store import Folder
@@ -18,17 +28,13 @@ from orchestrator.suite import Suite
 from orchestrator.supervise import Child
 from traces import duration
 from traces.cell import About
-from traces.errors import INTERRUPTED, INVALID, OK, TIMEOUT, Broken, Problem
+from traces.errors import INTERRUPTED, INVALID, OK, TIMEOUT
 from traces.job import Job
-from traces.messages import Failed, Message, Phase
-from traces.parity import Judged, Judging, Parity
+from traces.messages import Phase
 from traces.preparing import Note, Preparation, Prepared, Source
 from traces.sampling import Settings
 
-PREPARE_S = 3600.0
 DONE = ("ok", "oom")  # what --resume does not run again
-
-Answer = TypeVar("Answer", bound=Message)
 
 
 class Run:
@@ -56,7 +62,11 @@ class Run:
             for planned in todo:
                 self._one(planned, prepared, meta.device)
                 self._save(complete=False)
-            self._judge(prepared, meta.device)
+            if not prepared.random_weights:
+                parity.judge(
+                    self.folder, prepared.folder, meta.device, self.suite.dtype,
+                    self.suite.trust_remote_code, self.show,
+                )  # fmt: skip
         except KeyboardInterrupt:
             self.show(Interrupted())
             interrupted = True
@@ -88,58 +98,9 @@ class Run:
             environment.for_worker(online=source.kind == "hub"),
         )  # fmt: skip
         try:
-            return self._answer(child, Prepared)
+            return answered(child, Prepared, self.show)
         finally:
             child.stop(ask_s=2.0)
-
-    def _judge(self, prepared: Prepared, device: str) -> None:
-        """Check every cell's tokens against the model, in a process of its own (see parity)."""
-        cells = {n: about for n, about in self.folder.cells().items() if about.status == "ok"}
-        if prepared.random_weights or all(about.parity for about in cells.values()):
-            return
-        traces = {n: str(self._cell_folder(about) / "worker.jsonl") for n, about in cells.items()}
-        asked = Judging(
-            model=prepared.folder, device=device, dtype=self.suite.dtype,
-            workload=str(self.folder.path / "workload.json"), cells=traces,
-            reference=_reference(cells), trust_remote_code=self.suite.trust_remote_code,
-        )  # fmt: skip
-        self.show(Phase(name="parity", edge="begin"))
-        log = next(self.folder.numbered("parity", ".log"))
-        child = Child("parity", "workers.parity:main", asked, log, environment.for_worker())
-        try:
-            verdicts = self._answer(child, Judged).parity
-        except Problem as problem:
-            verdicts = dict.fromkeys(cells, _unjudged(asked.reference, str(problem)))
-        finally:
-            child.stop(ask_s=2.0)
-        for name, about in cells.items():
-            about.parity = verdicts[name]
-            Folder(self._cell_folder(about)).write("cell.json", about)
-
-    def _cell_folder(self, about: About) -> Path:
-        return self.folder.path / "cells" / about.folder
-
-    def _answer(self, child: Child, kind: type[Answer]) -> Answer:
-        """Wait for a helper process's answer. Raises Problem when it gives none."""
-        end = time.monotonic() + PREPARE_S
-        while time.monotonic() < end:
-            message = child.message(cell.POLL_S)
-            if message is None:
-                if not child.alive:
-                    break
-            elif isinstance(message, kind):
-                return message
-            elif isinstance(message, Failed) and message.error == Problem.__name__:
-                raise Problem(message.message)
-            elif isinstance(message, Failed):
-                raise Broken(f"{message.error}: {message.message} (see {child.log})")
-            elif isinstance(message, Phase | Note):
-                self.show(message)
-            self.show(Tick())
-        lines = child.tail()
-        raise Broken(
-            f"{child.name}: {child.exit} ({lines[-1] if lines else 'no log'}; see {child.log})"
-        )
 
     def _start_sampler(self) -> None:
         trace, interval_s = self.folder.samples(), duration.parse(self.suite.interval)
@@ -194,9 +155,11 @@ class Run:
             label=planned.entry.title, backend=planned.entry.name, options=planned.entry.options,
             repeat=planned.repeat, requests_asked=prepared.workload.requests, folder=folder.name,
         )  # fmt: skip
+        job = self._job(planned, prepared, folder, device)
+        about.points = job.points
         try:
             cell.run(
-                about, self._job(planned, prepared, folder, device), self._clean_used,
+                about, job, self._clean_used,
                 self.sampler, duration.parse(self.suite.timeout), self.show, planned.entry.python,
             )  # fmt: skip
         finally:
@@ -206,6 +169,8 @@ class Run:
 
     def _job(self, planned: Cell, prepared: Prepared, folder: Path, device: str) -> Job:
         entry, suite = planned.entry, self.suite
+        transformers = entry.name.startswith("hf-")
+        per_token = prepared.model.bytes_per_token(suite.dtype, transformers)
         return Job(
             module=backends.find(entry.name, suite.name).module,
             cell=planned.name, backend=entry.name, options=entry.options,
@@ -214,7 +179,8 @@ class Run:
             workload=str(self.folder.path / "workload.json"), folder=str(folder),
             max_length=prepared.max_length, seed=suite.seed,
             trust_remote_code=suite.trust_remote_code, budget_s=suite.budget_s,
-            kv_budget=suite.kv_budget_bytes,
+            kv_budget=max(suite.kv_budgets(per_token), default=None),
+            points=points(suite, entry, per_token),
         )  # fmt: skip
 
     def _save(self, complete: bool) -> Result:
@@ -223,19 +189,6 @@ class Run:
         made = build.build(self.folder.path, self.meta)
         self.folder.write("result.json", canonical.dumps(made))
         return made
-
-
-def _reference(cells: dict[str, About]) -> str:
-    """Return the cell whose ids the others are compared with: the plainest way to generate."""
-    plain = [name for name, about in cells.items() if about.backend == "hf-sequential"]
-    return min(plain or cells)
-
-
-def _unjudged(reference: str, why: str) -> Parity:
-    return Parity(
-        verdict="n/a", method="greedy regret", reference=reference, identical=0, compared=0,
-        note=f"not judged: {why}",
-    )  # fmt: skip
 
 
 def exit_code(run: Result) -> int:

@@ -15,24 +15,18 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from orchestrator import backends, models
+from orchestrator.sizes import size
 from orchestrator.suggestion import suggestion
 from traces import duration, workload
 from traces.errors import Problem
 from traces.job import Options
+from traces.policy import POLICIES, Policy
 
 Table = dict[str, Any]
 """A suite, or a part of one, as it is written: not yet checked."""
 HERE = Path(__file__).parent / "suites"
-_UNITS = {
-    "": 1,
-    "b": 1,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
-}
+SWEEPS = ("vllm",)
+"""Backends that can be changed within one engine."""
 
 
 class Entry(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -47,6 +41,13 @@ class Entry(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     @property
     def title(self) -> str:
         return self.label or self.name
+
+
+class Sweep(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """What is changed between run windows in one engine: every policy with every KV budget."""
+
+    policy: list[Policy] = []
+    kv_budget: list[str] = []
 
 
 class Suite(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -66,28 +67,25 @@ class Suite(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     max_length: Annotated[int, Meta(ge=2)] | None = None
     trust_remote_code: bool = False
     workload: workload.AnySpec
+    sweep: Sweep = Sweep()
     backend: Annotated[list[Entry], Meta(min_length=1)]
 
     @property
     def budget_s(self) -> float | None:
         return None if self.budget is None else duration.parse(self.budget)
 
-    @property
-    def kv_budget_bytes(self) -> int | None:
-        return None if self.kv_budget is None else size(self.kv_budget)
+    def kv_budgets(self, bytes_per_token: int) -> list[int]:
+        """Return the KV budgets in bytes, the suite's own or those that are swept; none: no limit.
 
-
-def size(text: str) -> int:
-    """Return bytes: "2GiB", "512 MiB", "1000000". Raises Problem."""
-    match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
-    if not match or match[2].lower() not in _UNITS or float(match[1]) == 0:
-        raise Problem(f"size {text!r}: write it as 2GiB, 512MiB or a number of bytes")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+        A budget in tokens is the bytes of so many, for the model it is asked of.
+        """
+        own = [] if self.kv_budget is None else [self.kv_budget]
+        return [size(text, bytes_per_token) for text in self.sweep.kv_budget or own]
 
 
 _QUANTITIES: dict[str, Callable[[str], float]] = {
     "interval": duration.parse, "timeout": duration.parse, "budget": duration.parse,
-    "kv_budget": size,
+    "kv_budget": lambda text: size(text, bytes_per_token=1),
 }  # fmt: skip
 
 
@@ -135,6 +133,8 @@ def _place(path: str, folder: Path) -> Path:
 def parse(data: Table, where: str) -> Suite:
     """Check a suite given as plain data, and return it. Raises Problem, naming the nearest key."""
     _known(data, Suite, where)
+    if isinstance(data.get("sweep"), dict):
+        _known_sweep(data["sweep"], where)
     for entry in data.get("backend", []) if isinstance(data.get("backend"), list) else []:
         if isinstance(entry, dict):
             _known(entry, Entry, f"{where}: [[backend]]")
@@ -166,6 +166,7 @@ def _check(suite: Suite, where: str) -> None:
                 parse(text)
             except Problem as problem:
                 raise Problem(f"{where}: {key}: {problem}") from None
+    _check_sweep(suite, where)
     path = getattr(suite.workload, "path", None)
     if path is not None and not Path(path).is_file():
         raise Problem(f"{where}: [workload] path = {path!r}: there is no such file")
@@ -191,6 +192,36 @@ def _known(data: Table, kind: type[Struct], where: str) -> None:
     for key in data:
         if key not in names:
             raise Problem(f"{where}: unknown key {key!r}{suggestion(key, names)}")
+
+
+def _known_sweep(data: Table, where: str) -> None:
+    """Name the nearest policy where one is wrong."""
+    _known(data, Sweep, f"{where}: [sweep]")
+    asked = data.get("policy")
+    for policy in asked if isinstance(asked, list) else []:
+        if policy not in POLICIES:
+            near = suggestion(str(policy), POLICIES)
+            raise Problem(f"{where}: [sweep] policy {policy!r}{near}")
+
+
+def _check_sweep(suite: Suite, where: str) -> None:
+    if not (suite.sweep.policy or suite.sweep.kv_budget):
+        return
+    swept = [entry for entry in suite.backend if entry.name in SWEEPS]
+    if not swept:
+        raise Problem(f"{where}: [sweep]: no backend here changes within one engine: {SWEEPS}")
+    for entry in swept:
+        if suite.sweep.policy and "policy" in entry.options:
+            raise Problem(f"{where}: {entry.title}: policy is swept: leave the option out")
+    for text in suite.sweep.kv_budget:
+        try:
+            size(text, bytes_per_token=1)
+        except Problem as problem:
+            raise Problem(f"{where}: [sweep] kv_budget: {problem}") from None
+    for name in ("policy", "kv_budget"):
+        values = getattr(suite.sweep, name)
+        if len(set(values)) < len(values):
+            raise Problem(f"{where}: [sweep] {name}: a value is given twice")
 
 
 def _known_workload(data: Table, where: str) -> None:

@@ -62,10 +62,9 @@ def waste(axes: "Axes", result: Result) -> None:
 def memory(axes: "Axes", result: Result, run: Run) -> None:
     """A line a backend, from its own start."""
     for number, column in enumerate(summary.columns(result)):
-        files = run.find(column.label, column.first.repeat)
-        if files is None or not files.traces:
+        timeline = run.window(column.label, column.first.repeat)
+        if timeline is None:
             continue
-        timeline = run.timeline(files)
         seen = timeline.seen.used() if timeline.seen.devices else host_memory(timeline)
         end = max([timeline.last, *(w.end or 0 for w in timeline.phases.values())])
         line = reduce(seen, timeline.start, end, POINTS)

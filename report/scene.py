@@ -80,7 +80,7 @@ class Scene(Struct, frozen=True, kw_only=True):
 
 def scene(exhibits: list[Exhibit]) -> Scene:
     """Everything drawn of one result, or of two."""
-    labels = list(dict.fromkeys(cell.label for shown in exhibits for cell in shown.result.cells))
+    labels = list(dict.fromkeys(cell.label for shown in exhibits for cell in shown.result.runs))
     cells = [
         _cell(shown, column, labels.index(column.label), number, len(exhibits) > 1)
         for number, shown in enumerate(exhibits)
@@ -130,10 +130,8 @@ def _throughput(column: summary.Column) -> Throughput | None:
 
 
 def _picture(shown: Exhibit, cell: result.Cell) -> Picture | None:
-    found = shown.run.find(cell.label, cell.repeat) if shown.run else None
-    if shown.run is None or found is None or not found.traces:
-        return None
-    return picture(shown.run.timeline(found))
+    found = shown.run.window(cell.label, cell.repeat) if shown.run else None
+    return picture(found) if found is not None else None
 
 
 def _requests(exhibits: list[Exhibit]) -> list[DrawnRequest]:

@@ -160,7 +160,7 @@ def _command(result: Result) -> str:
     parts = ["pagedbench", "run", "--suite", suite.get("name", ""), "--model", result.model.name]
     parts += ["--dtype", result.dtype, "--device", result.device]
     parts += ["--repeats", suite.get("repeats") or 1]
-    for label in dict.fromkeys(cell.label for cell in result.cells):
+    for label in dict.fromkeys(cell.label for cell in result.runs):
         parts += ["--backend", label]
     return shlex.join(map(str, parts))
 

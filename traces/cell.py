@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from traces.job import Options
+from traces.job import Options, Point
 from traces.owned import owned
 from traces.parity import Parity
 
@@ -53,7 +53,8 @@ class Certificate(Struct, kw_only=True, omit_defaults=True):
 class About(Struct, kw_only=True):
     """A cell: what was asked, and how it ended. `pid` is the worker's, `seconds` are in all.
 
-    `folder` is the name of the cell's folder: a second attempt has another.
+    `folder` is the name of the cell's folder: a second attempt has another. `points` are the run
+    windows in its engine, where it has several, and `parities` theirs by name.
     """
 
     label: str
@@ -63,6 +64,8 @@ class About(Struct, kw_only=True):
     requests_asked: int | None = None
     folder: str = ""
     parity: Parity | None = None
+    points: list[Point] = field(default_factory=list)
+    parities: dict[str, Parity] = field(default_factory=dict)
     status: Status = "interrupted"
     reason: str = "stopped by the user"
     truncated: str = ""

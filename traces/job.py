@@ -4,6 +4,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from traces.policy import Policy
+
 Options = dict[str, Any]
 """Options of a backend by name: free-form, for each backend has its own."""
 
@@ -28,6 +30,23 @@ class Workload(Struct, kw_only=True, frozen=True):
     name: str
     sha256: str
     requests: list[Prompt]
+
+
+class Point(Struct, kw_only=True, frozen=True):
+    """A run window of its own in a cell's engine: the same requests with something changed.
+
+    `label` names the change, `kv_budget` is in bytes (None: the cell's own).
+    """
+
+    label: str
+    repeat: int
+    policy: Policy = "paged"
+    kv_budget: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The window's name in the run, as a cell has one."""
+        return f"{self.label}.r{self.repeat}"
 
 
 class Job(Struct, kw_only=True, frozen=True):
@@ -57,3 +76,5 @@ class Job(Struct, kw_only=True, frozen=True):
     kv_budget: int | None = None
     budget_s: float | None = None
     record_kv: bool = True
+    points: list[Point] = []
+    """Run windows in one engine, in this order; none: the workload is run once, as it is."""

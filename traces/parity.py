@@ -10,7 +10,10 @@ Verdict = Literal["pass", "fail", "n/a"]
 
 
 class Judging(Struct, kw_only=True, frozen=True):
-    """The model, its requests, and the cells: name to worker.jsonl. `reference` is one of them."""
+    """The model, its requests, and what to judge: name to worker.jsonl. `reference` is one of them.
+
+    A name in `points` is a run window of that name in the file's engine, others are whole cells.
+    """
 
     model: str
     device: str
@@ -19,6 +22,7 @@ class Judging(Struct, kw_only=True, frozen=True):
     cells: dict[str, str]
     reference: str
     trust_remote_code: bool
+    points: list[str] = []
 
 
 class Parity(Struct, kw_only=True):

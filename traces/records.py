@@ -43,6 +43,8 @@ class Phase(Record, kw_only=True, omit_defaults=True, gc=False, tag="phase"):
 
     name: str
     edge: str
+    point: str | None = None
+    """Of several run windows in one engine: which."""
 
 
 class Kv(Record, kw_only=True, omit_defaults=True, gc=False, tag="kv"):

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from traces import clock
 from traces.facts import EngineFacts, to_values
-from traces.job import Prompt
+from traces.job import Point, Prompt
 from traces.records import Alloc, Blocks, Facts, Kv, Request
 from traces.writer import Writer
 from workers.ids import sha256
@@ -103,6 +103,12 @@ class Backend(Protocol):
 
     def generate(self, prompts: list[Prompt]) -> None:
         """Run the requests to their full length and record each (phases "warmup" and "run")."""
+
+    def arrange(self, point: Point) -> None:
+        """Change the engine for the run window that follows; only where the backend sweeps.
+
+        Raises RuntimeError where something of the window before is left in it.
+        """
 
     def memory(self, where: str) -> None:
         """Record the allocator's state; called at phase edges."""

@@ -19,7 +19,7 @@ from traces import clock
 from traces.control import Channel
 from traces.errors import Problem
 from traces.facts import EngineFacts
-from traces.job import Job, Prompt, Workload
+from traces.job import Job, Point, Prompt, Workload
 from traces.messages import Done, Edge, Go, Progress, Ready
 from traces.messages import Phase as PhaseMessage
 from traces.records import Phase
@@ -54,31 +54,35 @@ def main(job: Job, channel: Channel) -> None:
         backend.memory("warmup.end")
         recorder.facts(backend.facts())  # a cell that dies in its run is understood by these
         writer.flush()
-        channel.send(Ready())
-        if not isinstance(channel.receive(timeout=None), Go):
-            return
-        with phase("run", writer, channel):
-            done, reason = run(backend, job, prompts, recorder, channel, pace)
-        backend.memory("run.end")
-        if job.device == "cpu":
-            recorder.facts(torch_memory.mappings("run.end"))
-        recorder.facts(backend.facts())
-        channel.receive(timeout=READ_S)  # Go: memory at the end of the run was read outside too
+        windows: list[Point | None] = [*job.points] or [None]
+        for point in windows:
+            if point is not None:
+                backend.arrange(point)
+            channel.send(Ready())
+            if not isinstance(channel.receive(timeout=None), Go):
+                return
+            with phase("run", writer, channel, None if point is None else point.name):
+                done, reason = run(backend, job, prompts, recorder, channel, pace)
+            backend.memory("run.end")
+            if job.device == "cpu":
+                recorder.facts(torch_memory.mappings("run.end"))
+            recorder.facts(backend.facts())
+            channel.receive(timeout=READ_S)  # Go: memory at its end was read outside too
         with phase("teardown", writer, channel):
             backend.close()
     channel.send(Done(requests_run=done, truncated=reason))
 
 
 @contextmanager
-def phase(name: str, writer: Writer, channel: Channel) -> Iterator[None]:
+def phase(name: str, writer: Writer, channel: Channel, point: str | None = None) -> Iterator[None]:
     """Record a phase's edges, on disk and to the orchestrator."""
-    _edge(name, "begin", writer, channel)
+    _edge(name, "begin", writer, channel, point)
     yield
-    _edge(name, "end", writer, channel)
+    _edge(name, "end", writer, channel, point)
 
 
-def _edge(name: str, edge: Edge, writer: Writer, channel: Channel) -> None:
-    writer.write(Phase(t=clock.now(), name=name, edge=edge))
+def _edge(name: str, edge: Edge, writer: Writer, channel: Channel, point: str | None) -> None:
+    writer.write(Phase(t=clock.now(), name=name, edge=edge, point=point))
     writer.flush()
     channel.send(PhaseMessage(name=name, edge=edge))
 

@@ -19,7 +19,7 @@ from traces.job import Prompt, Workload
 from traces.messages import Progress
 from traces.parity import Judged, Judging, Parity
 from traces.reader import read
-from traces.records import Request
+from traces.records import Phase, Request
 
 MOST_REQUESTS = 16  # per cell: enough to find a bug, little enough to wait for
 EXACT_REGRET = 1e-3
@@ -35,7 +35,10 @@ def main(asked: Judging, channel: Channel) -> None:
     """Judge cells."""
     workload = msgspec.json.decode(Path(asked.workload).read_bytes(), type=Workload)
     prompts = {prompt.id: prompt for prompt in workload.requests[:MOST_REQUESTS]}
-    outputs = {name: outputs_of(Path(path), prompts) for name, path in asked.cells.items()}
+    outputs = {
+        name: outputs_of(Path(path), prompts, name if name in asked.points else None)
+        for name, path in asked.cells.items()
+    }
     model = load(asked.model, asked.device, asked.trust_remote_code)
     judge = Judge(model, prompts, asked.dtype, outputs.get(asked.reference, {}))
     verdicts = {}
@@ -45,13 +48,15 @@ def main(asked: Judging, channel: Channel) -> None:
     channel.send(Judged(parity=verdicts))
 
 
-def outputs_of(path: Path, prompts: dict[str, Prompt]) -> dict[str, list[int]]:
-    """Return the recorded output ids of the requests that are judged."""
-    return {
-        record.id: record.token_ids
-        for record in read(path)
-        if isinstance(record, Request) and record.id in prompts
-    }
+def outputs_of(path: Path, prompts: dict[str, Prompt], point: str | None) -> dict[str, list[int]]:
+    """Return the recorded output ids of the judged requests, of one run window if it is named."""
+    found, within = {}, point is None
+    for record in read(path):
+        if isinstance(record, Phase) and point is not None:
+            within = record.point == point and record.edge == "begin"
+        elif within and isinstance(record, Request) and record.id in prompts:
+            found[record.id] = record.token_ids
+    return found
 
 
 def load(model: str, device: str, trust_remote_code: bool) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from traces import kv
 from traces.facts import EngineFacts, from_values, to_values
-from traces.job import Job, Prompt
+from traces.job import Job, Point, Prompt
 from workers import torch_memory
 from workers.backend import Recorder
 
@@ -123,6 +123,14 @@ class Worker:
         seconds = max(s.last_token_ts for s in stats) - arrived
         tokens = sum(s.num_generation_tokens for s in stats)
         self._facts.engine_throughput_tokens_per_s = tokens / seconds if seconds > 0 else None
+
+    def arrange(self, point: Point) -> None:
+        usable = None
+        if point.kv_budget is not None:
+            cache = self.llm.llm_engine.vllm_config.cache_config
+            block = (self._facts.bytes_per_slot or 0) * cache.block_size
+            usable = min(point.kv_budget // block, cache.num_gpu_blocks) - 1  # the null block
+        self._ask("pagedbench_arrange", point.policy, usable)
 
     def memory(self, where: str) -> None:
         alloc, outside = self._ask("pagedbench_memory", self.job.device, self.job.baseline_used)

@@ -44,7 +44,7 @@ def diff(
 
 
 def _match(diff: Diff, base: Result, head: Result, rules: judge.Rules) -> None:
-    one, two = cells.grouped(base.cells), cells.grouped(head.cells)
+    one, two = cells.grouped(base.runs), cells.grouped(head.runs)
     pairs, gone = cells.matched(one, two)
     diff.cells = [judge.cell(one[a], two[b], rules) for a, b in pairs]
     paired = {b for _, b in pairs}

@@ -36,7 +36,7 @@ class Collector:
         group.runs.append(_run(result, link))
         if len(group.runs) > 1 and (what := _moved(*group.runs[-2:])):
             group.changes.append(Moved(run=len(group.runs) - 1, what=what))
-        for which, repeats in cells.grouped(result.cells).items():
+        for which, repeats in cells.grouped(result.runs).items():
             name = self._named(group, which, repeats)
             for metric in self._metrics:
                 self._point(group, name, repeats, metric)

@@ -24,7 +24,7 @@ COLUMNS = (*ABOUT, *(metric.name for metric in METRICS))
 def rows(result: Result) -> Iterator[dict[str, Value]]:
     """Every repeat of every cell; the keys are COLUMNS, in that order."""
     common = about(result)
-    for cell in result.cells:
+    for cell in result.runs:
         yield {**common, **_cell(cell), **{m.name: m.read(cell) for m in METRICS}}
 
 

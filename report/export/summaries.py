@@ -21,7 +21,7 @@ class MetricOfCell:
 
 def summaries(result: Result) -> Iterator[MetricOfCell]:
     """Every metric that a cell has and its number of requests supports."""
-    for repeats in cells.grouped(result.cells).values():
+    for repeats in cells.grouped(result.runs).values():
         requests = min(cell.requests_run or cell.requests_asked for cell in repeats)
         for metric in metrics.METRICS:
             values = metrics.values(metric, repeats)
