@@ -63,6 +63,13 @@ def test_no_large_file():
     assert {path.name for path in tracked() if path.stat().st_size > 8 << 20} == set()
 
 
+def test_a_clone_is_small():
+    """References are most of it: their traces are gzipped, and one repeat a cell is enough."""
+    assert sum(path.stat().st_size for path in tracked()) < 12 << 20
+    found = {path.name for path in tracked() if "reference" in path.parts}
+    assert [name for name in found if name.endswith(".jsonl")] == []
+
+
 def test_no_secret_has_slipped_in():
     looks = re.compile(rb"hf_[A-Za-z0-9]{30,}|AKIA[0-9A-Z]{16}|BEGIN [A-Z ]*PRIVATE KEY")
     assert [path for path in tracked() if looks.search(path.read_bytes())] == []
