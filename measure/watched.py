@@ -12,7 +12,7 @@ from msgspec import Struct
 from measure.columns import Series
 from measure.energy import joules
 from measure.sampled import DeviceTrace, Sampled, sampled
-from traces.reader import Damage, kept, read
+from traces.reader import Damage, read
 from traces.records import End
 
 NS = 1e9
@@ -68,7 +68,7 @@ class WatchSummary(Struct, kw_only=True):
 
 def load_watch(folder: Path, damage: Damage) -> Sampled:
     """Read a folder's trace. Raises TraceError, OSError as the reader does."""
-    return sampled(read(kept(folder / TRACE), damage))
+    return sampled(read(folder / TRACE, damage))
 
 
 def summarize(seen: Sampled) -> WatchSummary:

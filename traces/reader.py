@@ -1,7 +1,7 @@
 """Read trace files: never lose a good line, count the bad ones, refuse what is not ours.
 
-A trace that was gzipped to be kept (`worker.jsonl.gz`) is read wherever the plain one is; of both
-side by side the plain one counts.
+Where `worker.jsonl` is gone and `worker.jsonl.gz` is there, that is read: whoever keeps a trace may
+gzip it.
 """
 
 import gzip
@@ -42,14 +42,14 @@ class _Version(msgspec.Struct):
 
 
 def read(path: Path, damage: Damage | None = None) -> Iterator[AnyRecord]:
-    """Yield the records of one file in order, its header first, with bounded memory.
+    """Yield the records of one file, gzipped or not, in order, its header first, in little memory.
 
     Fields that a newer minor writer added are ignored. Raises TraceError when the first line is
     not a header or the version is unknown, OSError when the file cannot be read.
     """
     damage = damage if damage is not None else Damage()
     decode = msgspec.json.Decoder(AnyRecord).decode
-    with _open(path) as stream:
+    with _open(kept(path)) as stream:
         lines = _lines(stream, damage)
         yield _header(path, next(lines, b""))
         for line in lines:
