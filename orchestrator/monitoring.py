@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO
 
 import psutil
-from msgspec import Struct
 
+from measure.watched import KernelAccount
 from orchestrator import supervise
 from orchestrator.sampler import Sampler
 from orchestrator.stopping import heard_by
@@ -49,21 +49,12 @@ class Request:
     stderr: IO[bytes] | None = None
 
 
-class KernelAccount(Struct, kw_only=True, frozen=True):
-    """What the kernel accounted to the command: of its largest process, and of all together."""
-
-    max_rss_of_one: int | None
-    cpu_s: float
-    major_faults: int
-    minor_faults: int
-
-
 @dataclass
 class Watched:
     """How it ended."""
 
     exit_code: int | None = None
-    kernel: KernelAccount | None = None
+    kernel: KernelAccount = field(default_factory=KernelAccount)
     code: int = OK
     trouble: str = ""
     devices: list[Device] = field(default_factory=list)
