@@ -133,6 +133,14 @@ def test_links_in_the_prose_lead_somewhere(path):
             assert (path.parent / target).exists(), target
 
 
+def test_paths_in_the_architecture_exist():
+    """Whatever stands in it as `folder/file` or `folder/`."""
+    quoted = re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "architecture.md").read_text())
+    paths = [word for word in quoted if re.fullmatch(r"[\w.-]+/[\w./-]*", word)]
+    assert len(paths) > 40
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def test_the_readme_has_its_two_commands():
     uses = [words[0] for words in words_after("make", ROOT / "README.md")]
     assert {"bench", "test"} <= set(uses)
