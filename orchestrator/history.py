@@ -17,7 +17,7 @@ from orchestrator import git
 from traces.errors import Problem
 
 
-class Entry(msgspec.Struct, kw_only=True):
+class StoredResult(msgspec.Struct, kw_only=True):
     """One stored result: where it is, and what a list shows of it."""
 
     path: Path
@@ -52,7 +52,7 @@ class _Head(msgspec.Struct):
     volatile: _Volatile = msgspec.field(default_factory=_Volatile)
 
 
-def entries(results: Path, damaged: list[Path] | None = None) -> list[Entry]:
+def entries(results: Path, damaged: list[Path] | None = None) -> list[StoredResult]:
     """Every result of the folder, references too, oldest first. Bad ones go to `damaged`."""
     found = []
     for path in _files(results):
@@ -72,10 +72,10 @@ def _files(results: Path) -> Iterator[Path]:
                 yield path
 
 
-def _entry(path: Path) -> Entry:
+def _entry(path: Path) -> StoredResult:
     head = msgspec.json.decode(path.read_bytes(), type=_Head)
     tree = head.environment.git or _Git()
-    return Entry(
+    return StoredResult(
         path=path,
         begun=head.volatile.begun,
         commit=tree.commit or None,

@@ -23,18 +23,18 @@ from traces.reader import Damage
 from traces.units import seconds, size
 
 
-class Watch(NamedTuple):
+class WatchReport(NamedTuple):
     """One watch: what was asked and how it ended, and what was seen."""
 
     note: WatchNote
     summary: WatchSummary
 
 
-def write(folder: Path) -> Watch:
+def write(folder: Path) -> WatchReport:
     """Read a folder's trace and write what follows from it; returns the summary."""
     damage = Damage()
     seen = load_watch(folder, damage)
-    found = Watch(read_json(folder / ABOUT, WatchNote), summarize(seen))
+    found = WatchReport(read_json(folder / ABOUT, WatchNote), summarize(seen))
     flat = {
         **msgspec.structs.asdict(found.note),
         **msgspec.structs.asdict(found.summary),
@@ -48,14 +48,14 @@ def write(folder: Path) -> Watch:
     return found
 
 
-def text(found: Watch) -> str:
+def text(found: WatchReport) -> str:
     """The summary as a short page."""
     pairs = [(name, value.replace("|", "\\|")) for name, value in rows(found)]
     lines = ["| what | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in pairs)]
     return "\n".join(lines) + "\n"
 
 
-def rows(found: Watch) -> list[tuple[str, str]]:
+def rows(found: WatchReport) -> list[tuple[str, str]]:
     """The summary as pairs of words, for a terminal or a page."""
     note, summary = found
     table = [("watched", f"{_subject(note)}, {seconds(summary.seconds)}")]
