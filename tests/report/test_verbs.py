@@ -143,7 +143,9 @@ def test_a_field_of_a_wrong_type_is_one_line(folder, section, value, place):
 
 def test_an_engines_fact_of_a_wrong_type_is_one_line(folder):
     with (folder / "cells" / "vllm.r0" / "worker.jsonl").open("a") as trace:
-        trace.write('{"v":1,"k":"facts","t":1,"values":{"bytes_per_slot":"many"}}\n')
+        trace.write(
+            '{"v":1,"k":"facts","t":9000000000000000000,"values":{"bytes_per_slot":"many"}}\n'
+        )
     done = pagedbench("report", folder)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "bytes_per_slot" in done.stderr
