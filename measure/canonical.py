@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import orjson
 
-from measure.result import SCHEMA_VERSION, FreeForm, Result
+from measure.result import SCHEMA_VERSION, Result
 from traces.errors import Problem
+from traces.records import FreeForm
 
 MAX_BYTES = 256 << 20
 DIGITS = 6

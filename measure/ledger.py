@@ -7,9 +7,9 @@ bytes are then in the residual.
 """
 
 from measure.edges import phase_ends
-from measure.kv import kv_steps
 from measure.phases import at_end, host_memory
 from measure.result import How, Ledger, Line
+from measure.steps import kv_steps
 from measure.timeline import Timeline
 from traces.records import Alloc
 

@@ -15,7 +15,7 @@ import msgspec
 
 from traces.cell import About
 from traces.errors import Problem
-from traces.reader import Damage, TraceError, read
+from traces.reader import Damage, TraceError, read, traces_in
 from traces.records import AnyRecord, Header
 
 MAX_JSON = 64 << 20
@@ -39,7 +39,7 @@ class CellFiles:
 
 def load_cell(run: Path, cell: Path) -> CellFiles:
     """Open one cell's folder. Raises TraceError when its files come from different boots."""
-    paths = [path for path in sorted(cell.glob("*.jsonl")) if path.stat().st_size]
+    paths = traces_in(cell)
     boot = _one_boot(paths)
     if boot is not None and (samples := sample_files(run)):
         _refuse_other_boots(cell, boot, samples)
@@ -57,8 +57,7 @@ def load_cells(run: Path) -> list[CellFiles]:
 
 def sample_files(run: Path) -> list[Path]:
     """The sampler's files of a run: samples.jsonl, then samples.2.jsonl after a restart."""
-    files = [path for path in run.glob("samples*.jsonl") if path.stat().st_size]
-    return sorted(files, key=lambda path: (len(path.name), path.name))
+    return sorted(traces_in(run, "samples*"), key=lambda p: len(p.name.removesuffix(".gz")))
 
 
 def samples(run: Path, boot: str | None, damage: Damage | None = None) -> Iterator[AnyRecord]:

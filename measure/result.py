@@ -11,19 +11,18 @@ Schema history
        kv.counted: when a token counts as stored; waste has what is scheduled ahead apart
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType, field, structs
 
 from traces.cell import Status
 from traces.parity import Parity as Parity
 from traces.parity import Verdict
+from traces.records import FreeForm
 
 SCHEMA_VERSION = 3
 
 How = Literal["measured", "derived", "n/a"]
-FreeForm = dict[str, Any]
-"""What is kept as it was said: settings, versions, notes."""
 Counted = Literal["executing", "restated", "scheduled"]
 
 

@@ -7,7 +7,8 @@ import sys
 
 import msgspec
 
-from measure.result import FreeForm, Result
+from measure.result import Result
+from traces.records import FreeForm
 
 
 def schema() -> FreeForm:

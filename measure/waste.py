@@ -11,22 +11,18 @@ record it at each step at which it changed, on a GPU only: the C library's heap 
 Per request, with F its final length and H what it holds, H - min(H, F) is internal.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from measure.columns import EMPTY, Floats, Series
 from measure.result import Share
+from measure.steps import KvSteps
 from measure.timeline import Timeline, final_lengths
-
-if TYPE_CHECKING:
-    from measure.kv import KvSteps
 
 NOT_KNOWN = Share(value=None, how="n/a")
 CAUSES = ("reservation", "scheduled_ahead", "internal", "padding", "external")
 
 
-def waste_by_cause(timeline: Timeline, steps: "KvSteps") -> dict[str, Share]:
+def waste_by_cause(timeline: Timeline, steps: KvSteps) -> dict[str, Share]:
     """Shares of the slots held, weighted by time, by cause."""
     held = steps.integral(steps.held)
     if not held:
@@ -50,7 +46,7 @@ def waste_by_cause(timeline: Timeline, steps: "KvSteps") -> dict[str, Share]:
     return shares
 
 
-def never_filled(timeline: Timeline, steps: "KvSteps") -> Floats | None:
+def never_filled(timeline: Timeline, steps: KvSteps) -> Floats | None:
     """At each step, the held slots that their requests never fill; None where not knowable."""
     layout = timeline.facts.kv_layout
     if layout in ("dynamic", "padded"):  # rows are as long as they are now: nothing ahead
@@ -66,7 +62,7 @@ def never_filled(timeline: Timeline, steps: "KvSteps") -> Floats | None:
     return np.maximum(steps.held - steps.pads - _to_come(timeline, final, steps), 0.0)
 
 
-def _to_come(timeline: Timeline, final: dict[str, int], steps: "KvSteps") -> Floats:
+def _to_come(timeline: Timeline, final: dict[str, int], steps: KvSteps) -> Floats:
     """Contiguous rows: the final lengths of the requests that are in a row, at each step."""
     change: list[tuple[int, int]] = []
     for request in timeline.requests:
@@ -101,7 +97,7 @@ def _accumulated(change: list[tuple[int, int]]) -> Series:
     return Series(t, np.cumsum([0.0, *(float(by) for _, by in change)]))
 
 
-def _external(timeline: Timeline, steps: "KvSteps", held: float) -> Share:
+def _external(timeline: Timeline, steps: KvSteps, held: float) -> Share:
     if timeline.facts.kv_layout == "paged":
         return Share(value=0.0, how="derived")  # equal blocks: any free one fits
     bytes_per_slot = timeline.facts.bytes_per_slot

@@ -6,8 +6,9 @@ what could not be had.
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from measure.columns import Series
 from measure.energy import joules
@@ -54,14 +55,49 @@ class WatchedTree(Struct, kw_only=True):
     cpu_s: float | None
 
 
+class KernelAccount(Struct, kw_only=True, frozen=True):
+    """What the kernel accounted to the command: of its largest process, and of all together.
+
+    Nothing of it is set where there was no command, or it has not ended.
+    """
+
+    max_rss_of_one: int | UnsetType | None = UNSET
+    cpu_s: float | UnsetType = UNSET
+    major_faults: int | UnsetType = UNSET
+    minor_faults: int | UnsetType = UNSET
+
+
+class WatchNote(Struct, kw_only=True, frozen=True):
+    """What was asked and how it ended, which the trace does not tell: watch.json."""
+
+    command: list[str] = []
+    pid: int | None = None
+    interval_s: float | None = None
+    exit_code: int | None = None
+    kernel: KernelAccount = KernelAccount()
+    no_devices: str = ""
+    trouble: str = ""
+
+
+class SamplerAccount(Struct, kw_only=True):
+    """What the sampler said of itself when it ended."""
+
+    ticks: int
+    missed: int
+    rate_hz: float
+    jitter_p50: int | None
+    jitter_p99: int | None
+    cpu_s: float
+
+
 class WatchSummary(Struct, kw_only=True):
-    """One watch. `sampler` is its own account, empty where it did not end in order."""
+    """One watch. `sampler` is None where it did not end in order."""
 
     seconds: float
     devices: list[WatchedDevice]
     tree: WatchedTree | None
     host_used_peak: int | None
-    sampler: dict[str, float | None]
+    sampler: SamplerAccount | None
     missed_ticks: int | None
     longest_gap_s: float | None
 
@@ -152,11 +188,8 @@ def _tree(part: Sampled) -> WatchedTree | None:
     )
 
 
-def _account(ends: list[End]) -> dict[str, float | None]:
-    if not ends:
-        return {}
-    names = ("ticks", "missed", "rate_hz", "jitter_p50", "jitter_p99", "cpu_s")
-    return {name: getattr(ends[-1], name) for name in names}
+def _account(ends: list[End]) -> SamplerAccount | None:
+    return msgspec.convert(ends[-1], SamplerAccount, from_attributes=True) if ends else None
 
 
 def _whole(value: float | None) -> int | None:

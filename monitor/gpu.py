@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from monitor.compiled import CODE, NOT_ASKED, TIME, WORD, Group, Row
-from monitor.nvml import LACKING, Device, Library, Numbers, Reason, Then, throttle_names
+from monitor.nvml import LACKING, Library, Numbers, NvmlDevice, Reason, Then, throttle_names
 from monitor.reasons import of
 from monitor.ticks import NEVER, NS
 from monitor.trace import template
@@ -31,7 +31,7 @@ NO_RESERVED = "NVML memory version 1: `used` holds the driver's reservation"
 class Gpu:
     """A device and what is known about it."""
 
-    def __init__(self, device: Device, library: Library) -> None:
+    def __init__(self, device: NvmlDevice, library: Library) -> None:
         self.device = device
         self.uuid = device.uuid
         self.nvml = library

@@ -69,7 +69,7 @@ def call(names: tuple[str, ...], handle: Any, argument: int = -1, initial: int =
     return Call(address, ctypes.cast(handle, ctypes.c_void_p).value, argument, initial)
 
 
-class Device:
+class NvmlDevice:
     """A GPU or a MIG instance (then `parent` is the GPU's UUID). Identified by its UUID."""
 
     def __init__(self, handle: Any, index: int, parent: str | None = None) -> None:
@@ -79,7 +79,7 @@ class Device:
         self.attach(handle)
         self.uuid = str(ask(pynvml.nvmlDeviceGetUUID, handle)[0] or f"unknown-{index}")
         self.name: str | None = ask(pynvml.nvmlDeviceGetName, handle)[0]
-        self.instances: list[Device] = []
+        self.instances: list[NvmlDevice] = []
 
     def attach(self, handle: Any) -> None:
         """Use this handle from now on: handles do not survive a driver reset.
@@ -150,7 +150,7 @@ class Library:
         self.driver: str | None = None
         self.cuda: str | None = None
         self.reason: Reason | None = None
-        self.watched: list[Device] = []
+        self.watched: list[NvmlDevice] = []
         self.open()
 
     def open(self) -> Reason | None:
@@ -177,7 +177,7 @@ class Library:
                 if not reason:
                     device.attach(handle)
 
-    def devices(self) -> tuple[list[Device], list[str]]:
+    def devices(self) -> tuple[list[NvmlDevice], list[str]]:
         """Return every GPU with its MIG instances, and what went wrong with the others."""
         count, reason = ask(pynvml.nvmlDeviceGetCount)
         if reason:
@@ -188,7 +188,7 @@ class Library:
             if reason:
                 troubles.append(f"GPU {index}: {reason.text}")
                 continue
-            device = Device(handle, index)
+            device = NvmlDevice(handle, index)
             device.instances = _instances(device)
             found.append(device)
         return found, troubles
@@ -215,7 +215,7 @@ def _load(handle: Any) -> dict[str, Call]:
     }
 
 
-def _instances(gpu: Device) -> list[Device]:
+def _instances(gpu: NvmlDevice) -> list[NvmlDevice]:
     """Return the MIG instances of a GPU in MIG mode, in NVML's order."""
     mode, _ = ask(pynvml.nvmlDeviceGetMigMode, gpu.handle)
     if not mode or mode[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
@@ -225,11 +225,11 @@ def _instances(gpu: Device) -> list[Device]:
         ask(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu.handle, slot)[0]
         for slot in range(count or 0)
     )
-    return [Device(handle, gpu.index, gpu.uuid) for handle in handles if handle is not None]
+    return [NvmlDevice(handle, gpu.index, gpu.uuid) for handle in handles if handle is not None]
 
 
 def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-__all__ = ["LACKING", "Device", "Library", "Numbers", "Reason", "Then", "ask", "throttle_names"]
+__all__ = ["LACKING", "Library", "Numbers", "NvmlDevice", "Reason", "Then", "ask", "throttle_names"]

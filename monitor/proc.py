@@ -33,7 +33,7 @@ class Stat(NamedTuple):
     rss: int
 
 
-class Kept:
+class KeptFile:
     """A file of /proc that stays open and is read anew each time. Raises OSError."""
 
     def __init__(self, path: str) -> None:
@@ -48,7 +48,7 @@ class Kept:
             close(self._fd)
 
 
-kept = cache(Kept)
+kept = cache(KeptFile)
 
 
 class Process:
@@ -56,12 +56,12 @@ class Process:
 
     def __init__(self, known: Stat, keep_open: bool) -> None:
         self._known = known
-        self._file: Kept | None = None
-        self._statm: Kept | None = None
+        self._file: KeptFile | None = None
+        self._statm: KeptFile | None = None
         if keep_open:
             with suppress(OSError):
-                self._file = Kept(f"/proc/{known.pid}/stat")
-                self._statm = Kept(f"/proc/{known.pid}/statm")
+                self._file = KeptFile(f"/proc/{known.pid}/stat")
+                self._statm = KeptFile(f"/proc/{known.pid}/statm")
 
     def stat(self) -> Stat | None:
         """Read it; None when it is gone."""

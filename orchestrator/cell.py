@@ -11,7 +11,7 @@ from msgspec import structs
 
 from orchestrator import cgroup, environment
 from orchestrator.events import Show, Tick, WorkerStarted
-from orchestrator.sampler import Sampler
+from orchestrator.sampler import SamplerProcess
 from orchestrator.stopping import undisturbed
 from orchestrator.supervise import Child
 from traces.cell import About, DeviceState, Evidence
@@ -26,8 +26,8 @@ READ_S = 2.0  # for the sampler to read memory as a run ends: PSS takes millisec
 
 
 def run(
-    about: About, job: Job, clean_used: Mapping[str, int], sampler: Sampler, timeout_s: float,
-    show: Show, interpreter: str | None = None,
+    about: About, job: Job, clean_used: Mapping[str, int], sampler: SamplerProcess,
+    timeout_s: float, show: Show, interpreter: str | None = None,
 ) -> None:  # fmt: skip
     """Run one cell to its end, and fill in how it ended.
 
@@ -69,7 +69,7 @@ def _end(worker: Child, about: About) -> None:
     about.log_tail = [] if about.status == "ok" else worker.tail()
 
 
-def _follow(worker: Child, sampler: Sampler, end: float, about: About, show: Show) -> None:
+def _follow(worker: Child, sampler: SamplerProcess, end: float, about: About, show: Show) -> None:
     """Pass on what the worker says until it is done, failed, dead, or late."""
     kills = cgroup.kills()
     while True:
@@ -88,7 +88,9 @@ def _follow(worker: Child, sampler: Sampler, end: float, about: About, show: Sho
         show(Tick())
 
 
-def _heard(message: Message, worker: Child, sampler: Sampler, about: About, show: Show) -> bool:
+def _heard(
+    message: Message, worker: Child, sampler: SamplerProcess, about: About, show: Show
+) -> bool:
     """Act on one message; return whether it was the last."""
     match message:
         case Phase(name="run", edge="end"):
@@ -110,7 +112,7 @@ def _heard(message: Message, worker: Child, sampler: Sampler, about: About, show
     return isinstance(message, Done | Failed)
 
 
-def evidence(sampler: Sampler, clean_used: Mapping[str, int]) -> tuple[bool, Evidence]:
+def evidence(sampler: SamplerProcess, clean_used: Mapping[str, int]) -> tuple[bool, Evidence]:
     """Wait, bounded, for devices without compute processes and memory back at `clean_used`.
 
     Returns whether that came, and what was seen last. With no device there is nothing to be

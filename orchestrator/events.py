@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from orchestrator.sampler import Sampler
+from orchestrator.sampler import SamplerProcess
 from traces.cell import About
 from traces.messages import Phase, Progress
 from traces.preparing import Note
@@ -34,7 +34,7 @@ class CellBegins(Struct, frozen=True):
     """A cell begins; the sampler can be asked about memory."""
 
     name: str
-    sampler: Sampler
+    sampler: SamplerProcess
 
 
 class WorkerStarted(Struct, frozen=True):
@@ -49,7 +49,7 @@ class CellEnded(Struct, frozen=True):
     about: About
 
 
-class Interrupted(Struct, frozen=True):
+class RunInterrupted(Struct, frozen=True):
     """The user ended the run."""
 
 
@@ -59,6 +59,6 @@ class Tick(Struct, frozen=True):
 
 Event = (
     Planned | Known | Estimated | CellBegins | WorkerStarted | Phase | Progress | CellEnded
-    | Interrupted | Note | Tick
+    | RunInterrupted | Note | Tick
 )  # fmt: skip
 Show = Callable[[Event], None]

@@ -7,7 +7,6 @@ damaged one is passed over by name. Nothing here writes.
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -18,7 +17,7 @@ from orchestrator import git
 from traces.errors import Problem
 
 
-class Entry(msgspec.Struct, kw_only=True):
+class StoredResult(msgspec.Struct, kw_only=True):
     """One stored result: where it is, and what a list shows of it."""
 
     path: Path
@@ -28,15 +27,32 @@ class Entry(msgspec.Struct, kw_only=True):
     suite: str
 
 
+class _Named(msgspec.Struct):
+    name: str = ""
+
+
+class _Git(msgspec.Struct):
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+class _Environment(msgspec.Struct):
+    git: _Git | None = None
+
+
+class _Volatile(msgspec.Struct):
+    begun: str = ""
+
+
 class _Head(msgspec.Struct):
     """The parts of a result.json that a list needs."""
 
-    suite: dict[str, Any]
-    environment: dict[str, Any]
-    volatile: dict[str, Any] = {}
+    suite: _Named
+    environment: _Environment
+    volatile: _Volatile = msgspec.field(default_factory=_Volatile)
 
 
-def entries(results: Path, damaged: list[Path] | None = None) -> list[Entry]:
+def entries(results: Path, damaged: list[Path] | None = None) -> list[StoredResult]:
     """Every result of the folder, references too, oldest first. Bad ones go to `damaged`."""
     found = []
     for path in _files(results):
@@ -56,16 +72,15 @@ def _files(results: Path) -> Iterator[Path]:
                 yield path
 
 
-def _entry(path: Path) -> Entry:
+def _entry(path: Path) -> StoredResult:
     head = msgspec.json.decode(path.read_bytes(), type=_Head)
-    git = head.environment.get("git")
-    git = git if isinstance(git, dict) else {}
-    return Entry(
+    tree = head.environment.git or _Git()
+    return StoredResult(
         path=path,
-        begun=str(head.volatile.get("begun", "")),
-        commit=str(git["commit"]) if git.get("commit") else None,
-        dirty=bool(git.get("dirty")),
-        suite=str(head.suite.get("name", "")),
+        begun=head.volatile.begun,
+        commit=tree.commit or None,
+        dirty=bool(tree.dirty),
+        suite=head.suite.name,
     )
 
 

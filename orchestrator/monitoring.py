@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import IO
 
 import psutil
-from msgspec import Struct
 
+from measure.watched import KernelAccount
 from orchestrator import supervise
-from orchestrator.sampler import Sampler
+from orchestrator.sampler import SamplerProcess
 from orchestrator.stopping import heard_by
 from traces.errors import INTERRUPTED, INVALID, OK, TIMEOUT, Problem
 from traces.records import Device
@@ -33,11 +33,11 @@ PROGRESS_S = 0.25
 PSS_S = 1.0
 TERM_S = 5.0
 
-Show = Callable[[Readings | None], None]
+ShowReadings = Callable[[Readings | None], None]
 
 
 @dataclass(frozen=True)
-class Request:
+class WatchRequest:
     """What to watch, how finely and how long. `gpus` None: those that CUDA shows."""
 
     command: tuple[str, ...] = ()
@@ -49,21 +49,12 @@ class Request:
     stderr: IO[bytes] | None = None
 
 
-class KernelAccount(Struct, kw_only=True, frozen=True):
-    """What the kernel accounted to the command: of its largest process, and of all together."""
-
-    max_rss_of_one: int | None
-    cpu_s: float
-    major_faults: int
-    minor_faults: int
-
-
 @dataclass
 class Watched:
     """How it ended."""
 
     exit_code: int | None = None
-    kernel: KernelAccount | None = None
+    kernel: KernelAccount = field(default_factory=KernelAccount)
     code: int = OK
     trouble: str = ""
     devices: list[Device] = field(default_factory=list)
@@ -90,7 +81,7 @@ class Signals:
         return bool(self.interrupts or self.terminate)
 
 
-def watch(request: Request, folder: Path, show: Show) -> Watched:
+def watch(request: WatchRequest, folder: Path, show: ShowReadings) -> Watched:
     """Watch to the end. `show` hears the sampler's readings, and None several times a second.
 
     Raises Problem.
@@ -101,7 +92,7 @@ def watch(request: Request, folder: Path, show: Show) -> Watched:
         gpus=None if request.gpus is None else list(request.gpus),
     )  # fmt: skip
     with _ending(request.pid) as ending:
-        sampler = Sampler(settings, folder / "sampler.log")
+        sampler = SamplerProcess(settings, folder / "sampler.log")
         if not (request.command or request.pid or sampler.devices):
             sampler.stop()
             raise Problem(
@@ -110,7 +101,9 @@ def watch(request: Request, folder: Path, show: Show) -> Watched:
         return _watched(request, sampler, ending, show)
 
 
-def _watched(request: Request, sampler: Sampler, ending: int, show: Show) -> Watched:
+def _watched(
+    request: WatchRequest, sampler: SamplerProcess, ending: int, show: ShowReadings
+) -> Watched:
     watched = Watched(devices=sampler.devices, no_devices=sampler.no_devices)
     signals = Signals()
     with heard_by(signals.hear):
@@ -133,8 +126,9 @@ def _watched(request: Request, sampler: Sampler, ending: int, show: Show) -> Wat
 
 
 def _run(
-    request: Request, sampler: Sampler, signals: Signals, watched: Watched, show: Show
-) -> None:
+    request: WatchRequest, sampler: SamplerProcess, signals: Signals, watched: Watched,
+    show: ShowReadings,
+) -> None:  # fmt: skip
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     program = supervise.start_user_command(request.command, request.stdout, request.stderr)
     try:
@@ -156,7 +150,10 @@ def _run(
         watched.trouble = f"ended after {request.duration_s:g} s, as asked{how}"
 
 
-def _follow(request: Request, sampler: Sampler, signals: Signals, ending: int, show: Show) -> None:
+def _follow(
+    request: WatchRequest, sampler: SamplerProcess, signals: Signals, ending: int,
+    show: ShowReadings,
+) -> None:  # fmt: skip
     """Watch a process of others until it ends, or the devices until told to stop."""
     sampler.mark("monitor", "run", "begin", request.pid)
     deadline = _deadline(request)
@@ -167,7 +164,7 @@ def _follow(request: Request, sampler: Sampler, signals: Signals, ending: int, s
     sampler.mark("monitor", "run", "end", None)
 
 
-def _look(sampler: Sampler, ending: int, show: Show) -> None:
+def _look(sampler: SamplerProcess, ending: int, show: ShowReadings) -> None:
     show(sampler.readings(LOOK_S, ending))
     if not sampler.alive:  # the command is not made to suffer for it
         select.select([ending], [], [], LOOK_S)
@@ -224,7 +221,7 @@ def in_status(pid: int, name: str) -> str | None:
     return next((line.split()[1] for line in lines if line.startswith(f"{name}:")), None)
 
 
-def _deadline(request: Request) -> float:
+def _deadline(request: WatchRequest) -> float:
     return time.monotonic() + (request.duration_s or float("inf"))
 
 

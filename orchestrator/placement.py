@@ -4,14 +4,14 @@ from typing import Literal
 
 from orchestrator import backends
 from orchestrator.processor import Cpu
-from orchestrator.sampler import Sampler
+from orchestrator.sampler import SamplerProcess
 from traces.errors import Problem
 from traces.records import Device
 
 AMPERE = (8, 0)  # the first GPUs that compute in bfloat16
 
 
-def device(asked: str, sampler: Sampler) -> Literal["cpu", "cuda"]:
+def device(asked: str, sampler: SamplerProcess) -> Literal["cpu", "cuda"]:
     """Return cpu or cuda. Raises Problem when a GPU is asked for and cannot be used."""
     torch = backends.installed("torch") or ""
     usable = bool(sampler.devices) and "+cpu" not in torch

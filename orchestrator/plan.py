@@ -12,7 +12,7 @@ from traces.policy import Policy
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedCell:
     """One backend with its options, once."""
 
     entry: Entry
@@ -23,7 +23,7 @@ class Cell:
         return f"{self.entry.title}.r{self.repeat}"
 
 
-def cells(suite: Suite) -> list[Cell]:
+def cells(suite: Suite) -> list[PlannedCell]:
     """Return all cells: every backend once per repeat, each repeat in its own seeded order.
 
     Interleaving lets slow drift (heat, neighbours) touch every backend alike. A backend that is
@@ -33,7 +33,7 @@ def cells(suite: Suite) -> list[Cell]:
     for repeat in range(suite.repeats):
         order = [entry for entry in suite.backend if not repeat or not swept(suite, entry)]
         random.Random(f"{suite.seed}-{repeat}").shuffle(order)
-        planned += [Cell(entry, repeat) for entry in order]
+        planned += [PlannedCell(entry, repeat) for entry in order]
     return planned
 
 

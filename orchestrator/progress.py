@@ -16,15 +16,14 @@ from orchestrator.events import (
     CellEnded,
     Estimated,
     Event,
-    Interrupted,
     Planned,
+    RunInterrupted,
     WorkerStarted,
 )
-from orchestrator.sampler import Sampler
+from orchestrator.sampler import SamplerProcess
 from orchestrator.stopping import undisturbed
 from traces.cell import About
-from traces.messages import Phase
-from traces.messages import Progress as Counted
+from traces.messages import Phase, Progress
 from traces.preparing import Note
 from traces.units import size
 
@@ -32,7 +31,7 @@ LOOK_S = 1.0
 SPARKS = "▁▂▃▄▅▆▇█"
 
 
-class Progress:
+class ProgressView:
     """Hears what the run says (`show`), and shows it."""
 
     def __init__(self, console: Console, quiet: bool) -> None:
@@ -44,13 +43,13 @@ class Progress:
         self.begun = time.monotonic()
         self.estimate: float | None = None
         self.cells, self.ended, self.cell, self.phase, self.counted = 0, 0, "", "", ""
-        self.sampler: Sampler | None = None
+        self.sampler: SamplerProcess | None = None
         self.pid: int | None = None
         self.memory: list[float] = []
         self.total: float | None = None
         self._looked = 0.0
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "ProgressView":
         if self.live:
             self.live.start()
         return self
@@ -91,11 +90,11 @@ class Progress:
                 self._plain(f"{self.cell or 'prepare'}: {self.phase}")
             case Note():
                 self.say(event.text)
-            case Counted():
+            case Progress():
                 self.counted = f"{event.done} of {event.of} requests"
             case CellEnded():
                 self._ended(event.about)
-            case Interrupted():
+            case RunInterrupted():
                 self.say("interrupted: keeping what there is")
 
     def _ended(self, about: About) -> None:

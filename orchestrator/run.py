@@ -18,10 +18,10 @@ from orchestrator import (
     placement,
     processor,
 )  # fmt: skip
-from orchestrator.events import CellBegins, CellEnded, Interrupted, Known, Planned, Show
+from orchestrator.events import CellBegins, CellEnded, Known, Planned, RunInterrupted, Show
 from orchestrator.helpers import answered
-from orchestrator.plan import Cell, cells, points
-from orchestrator.sampler import Sampler
+from orchestrator.plan import PlannedCell, cells, points
+from orchestrator.sampler import SamplerProcess
 from orchestrator.stopping import undisturbed
 from orchestrator.store import Folder
 from orchestrator.suite import Suite
@@ -37,7 +37,7 @@ from traces.sampling import Settings
 DONE = ("ok", "oom")  # what --resume does not run again
 
 
-class Run:
+class SuiteRun:
     """One run of a suite in its folder. `show` hears what happens."""
 
     def __init__(self, suite: Suite, folder: Folder, show: Show) -> None:
@@ -45,7 +45,7 @@ class Run:
         self.folder = folder
         self.show = show
         self.meta: build.Meta | None = None
-        self.sampler: Sampler | None = None
+        self.sampler: SamplerProcess | None = None
         self._clean_used: dict[str, int] = {}
 
     def execute(self) -> Result:
@@ -68,7 +68,7 @@ class Run:
                     self.suite.trust_remote_code, self.show,
                 )  # fmt: skip
         except KeyboardInterrupt:
-            self.show(Interrupted())
+            self.show(RunInterrupted())
             interrupted = True
         finally:
             with undisturbed():
@@ -79,7 +79,7 @@ class Run:
         self.folder.point_latest()
         return saved
 
-    def _done(self, planned: Cell) -> bool:
+    def _done(self, planned: PlannedCell) -> bool:
         about = self.folder.cells().get(planned.name)
         return about is not None and about.status in DONE
 
@@ -105,7 +105,7 @@ class Run:
     def _start_sampler(self) -> None:
         trace, interval_s = self.folder.samples(), duration.parse(self.suite.interval)
         settings = Settings(path=str(trace), interval_s=interval_s)
-        self.sampler = Sampler(settings, self.folder.path / "sampler.log")
+        self.sampler = SamplerProcess(settings, self.folder.path / "sampler.log")
         if not self._clean_used:
             state = self.sampler.state() or []
             self._clean_used = {d.uuid: d.used for d in state if d.used is not None}
@@ -137,14 +137,14 @@ class Run:
         self.show(Known(chosen, prepared.workload.output_tokens))
         return self.meta
 
-    def _settle_dtype(self, device: Literal["cpu", "cuda"], sampler: Sampler) -> None:
+    def _settle_dtype(self, device: Literal["cpu", "cuda"], sampler: SamplerProcess) -> None:
         """Let "auto" be one precision from here on, and say which and why."""
         if self.suite.dtype == "auto":
             dtype, why = placement.dtype(device, sampler.devices, processor.cpu())
             self.suite = msgspec.structs.replace(self.suite, dtype=dtype)
             self.show(Note(text=f"dtype auto: {dtype}, for {why}"))
 
-    def _one(self, planned: Cell, prepared: Prepared, device: str) -> None:
+    def _one(self, planned: PlannedCell, prepared: Prepared, device: str) -> None:
         """Run one cell and write down how it ended, whatever that was."""
         if self.sampler is None or not self.sampler.alive:
             self._start_sampler()
@@ -167,7 +167,7 @@ class Run:
                 Folder(folder).write("cell.json", about)
             self.show(CellEnded(about))
 
-    def _job(self, planned: Cell, prepared: Prepared, folder: Path, device: str) -> Job:
+    def _job(self, planned: PlannedCell, prepared: Prepared, folder: Path, device: str) -> Job:
         entry, suite = planned.entry, self.suite
         transformers = entry.name.startswith("hf-")
         per_token = prepared.model.bytes_per_token(suite.dtype, transformers)

@@ -18,7 +18,7 @@ READY_S, ANSWER_S = 30.0, 5.0
 Said = TypeVar("Said", bound=Message)
 
 
-class Sampler:
+class SamplerProcess:
     """The running sampler process. It may die; `alive` says so, and what it wrote stays."""
 
     def __init__(self, settings: Settings, log: Path) -> None:

@@ -16,6 +16,7 @@ from measure.load import read_json
 from measure.watched import ABOUT
 from traces.cell import About
 from traces.errors import FULL, Problem
+from traces.reader import kept
 
 LOG = "command.log"
 # What a run puts into its folder before its first cell, and a watch before what it watches.
@@ -109,5 +110,5 @@ class Folder:
             tail = "" if number == 1 else f"{before}{number}"
             path = self.path / f"{stem}{tail}{suffix}"
             number += 1
-            if not path.exists():
+            if not kept(path).exists():
                 yield path

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO
 
 import multiprocess
-import psutil
 from msgspec import Struct
 from multiprocess import resource_tracker
 from multiprocess.connection import wait
@@ -25,6 +24,7 @@ from multiprocess.connection import wait
 from orchestrator import git, log_file
 from orchestrator.inheritance import environment, interrupts_blocked, main_module_hidden
 from orchestrator.stopping import undisturbed
+from orchestrator.survivors import survivors, wait_gone
 from traces import control
 from traces.errors import Problem
 from traces.messages import Message, Stop
@@ -111,46 +111,26 @@ class Child:
         self.send(Stop())
         self._process.join(ask_s)
         for number, patience in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, KILL_S)):
-            left = self.survivors()
+            left = survivors(self.pid, self.mark)
             if not left and not self.alive:
                 break
             self._signal(left, number)
             self._process.join(patience)
-            _wait_gone(left, patience)
+            wait_gone(left, patience)
         self._process.join(0)
-        left = [] if self.alive else self.survivors()
+        left = [] if self.alive else survivors(self.pid, self.mark)
         if not self._pipe.closed:
             self._pipe.close()
         return left or ([self.pid] if self.alive else [])
 
     def kill(self) -> list[int]:
         """End it at once."""
-        self._signal(self.survivors(), signal.SIGKILL)
+        self._signal(survivors(self.pid, self.mark), signal.SIGKILL)
         return self.stop(ask_s=0.5)
-
-    def survivors(self) -> list[int]:
-        """Return live pids of its session, or carrying its mark; the dead but unreaped are gone."""
-        found = []
-        for process in psutil.process_iter(["pid", "status"]):
-            if process.info["status"] == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
-                continue
-            if (
-                process.pid == self.pid
-                or _session(process.pid) == self.pid
-                or self._marked(process)
-            ):
-                found.append(process.pid)
-        return found
 
     def tail(self) -> list[str]:
         """Return the last lines of its log."""
         return log_file.tail(self.log)
-
-    def _marked(self, process: psutil.Process) -> bool:
-        try:
-            return bool(process.environ().get(control.MARK) == self.mark)
-        except (psutil.Error, OSError):
-            return False
 
     def _signal(self, pids: list[int], number: signal.Signals) -> None:
         """Signal the group, then whoever left the group."""
@@ -213,26 +193,6 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
             process.wait(patience)
         except subprocess.TimeoutExpired:
             continue
-
-
-def _wait_gone(pids: list[int], patience: float) -> None:
-    end = time.monotonic() + patience
-    while time.monotonic() < end and any(_running(pid) for pid in pids):
-        time.sleep(0.05)
-
-
-def _running(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
-
-
-def _session(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except OSError:
-        return None
 
 
 @contextmanager

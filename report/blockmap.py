@@ -55,7 +55,7 @@ class Growth(Struct, frozen=True, kw_only=True):
     final: int | None
 
 
-class Shape(NamedTuple):
+class MapShape(NamedTuple):
     """Rows of a tensor: slots of the longest, and of each its pads and its length at its begin and
     end."""
 
@@ -155,7 +155,7 @@ def _contiguous(
     shown: list[Held],
     growth: list[Growth],
     number: dict[str, int],
-) -> Shape:
+) -> MapShape:
     """How long the rows are, and what is before their prompts.
 
     A static row is as long as it was made; others are as long as their batch is, which begins
@@ -173,7 +173,7 @@ def _contiguous(
         pad.append(width - (growth[number[held.request]].prompt or 0))
         first.append(fixed or width)
         last.append(fixed or width + more)
-    return Shape(int(max(last, default=1)), pad, [first, last])
+    return MapShape(int(max(last, default=1)), pad, [first, last])
 
 
 def _constant(timeline: Timeline) -> int | None:

@@ -14,8 +14,8 @@ from typing import Any
 
 from measure.build import Run
 from measure.columns import Series
-from measure.kv import kv_steps
 from measure.phases import host_memory
+from measure.steps import kv_steps
 from measure.timeline import Timeline
 from report.reduce import reduce
 

@@ -7,8 +7,8 @@ import numpy as np
 from msgspec import Struct
 
 from measure.columns import Floats, Ints, Series
-from measure.kv import kv_steps
 from measure.phases import host_memory
+from measure.steps import kv_steps
 from measure.timeline import Timeline
 from measure.timing import token_gaps
 from report.blockmap import Drawing, drawing

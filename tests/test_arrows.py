@@ -1,10 +1,11 @@
 """The arrows of the design: who may import whom, who may start processes, and what stays light."""
 
 import ast
+import graphlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,31 @@ def test_arrows_go_down_only():
     assert ALLOWED["traces"] == {"msgspec"}
     for room in ("measure", "compare", "report", "orchestrator"):
         assert not ALLOWED[room] & {"pynvml", *ENGINES}
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    """In functions and for types only, too: a late import hides a cycle, it does not mend it."""
+    found = {module(path): path for path in sources()}
+    graph = {name: needed(path, found.keys()) - {name} for name, path in found.items()}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+def module(path: Path) -> str:
+    """Return a file's name as one imports it."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def needed(path: Path, ours: Set[str]) -> set[str]:
+    """Return which of our files one imports; `from package import file` is the file."""
+    names = {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }  # fmt: skip
+    return (names | set(imports(path))) & ours
 
 
 @pytest.mark.parametrize("module", ONLY_IN)

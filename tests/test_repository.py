@@ -63,6 +63,13 @@ def test_no_large_file():
     assert {path.name for path in tracked() if path.stat().st_size > 8 << 20} == set()
 
 
+def test_a_clone_is_small():
+    """References are most of it: their traces are gzipped, and one repeat a cell is enough."""
+    assert sum(path.stat().st_size for path in tracked()) < 12 << 20
+    found = {path.name for path in tracked() if "reference" in path.parts}
+    assert [name for name in found if name.endswith(".jsonl")] == []
+
+
 def test_no_secret_has_slipped_in():
     looks = re.compile(rb"hf_[A-Za-z0-9]{30,}|AKIA[0-9A-Z]{16}|BEGIN [A-Z ]*PRIVATE KEY")
     assert [path for path in tracked() if looks.search(path.read_bytes())] == []
@@ -124,6 +131,14 @@ def test_links_in_the_prose_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text()):
         if "://" not in target and not target.startswith("mailto:"):
             assert (path.parent / target).exists(), target
+
+
+def test_paths_in_the_architecture_exist():
+    """Whatever stands in it as `folder/file` or `folder/`."""
+    quoted = re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "architecture.md").read_text())
+    paths = [word for word in quoted if re.fullmatch(r"[\w.-]+/[\w./-]*", word)]
+    assert len(paths) > 40
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_the_readme_has_its_two_commands():

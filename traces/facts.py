@@ -6,7 +6,6 @@ in a result it is one flat object: a fact of a phase's edge has the edge in its 
 `to_values` and `from_values` are the two ways between the forms.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -51,8 +50,8 @@ class EngineFacts(Struct, kw_only=True, omit_defaults=True):
     engine_process: bool | None = None
     stored_when: str | None = None
     modules_before_engine: list[str] | None = None
-    versions: dict[str, Any] | None = None
-    settings: dict[str, Any] | None = None
+    versions: Values | None = None
+    settings: Values | None = None
 
     outside_allocator_bytes: dict[str, int | None] = field(default_factory=dict)
     pss_weights_file_bytes: dict[str, int | None] = field(default_factory=dict)
@@ -80,7 +79,7 @@ def to_values(facts: EngineFacts) -> Values:
     return values
 
 
-def from_values(values: Mapping[str, Any], where: str = "facts") -> EngineFacts:
+def from_values(values: Values, where: str = "facts") -> EngineFacts:
     """Return the facts that records gave. Raises Problem for one that is not of its type."""
     plain: Values = {name: {} for name in (*AT_EDGES, "extras")}
     for key, value in values.items():

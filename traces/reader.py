@@ -1,8 +1,15 @@
-"""Read trace files: never lose a good line, count the bad ones, refuse what is not ours."""
+"""Read trace files: never lose a good line, count the bad ones, refuse what is not ours.
 
-import os
+Where `worker.jsonl` is gone and `worker.jsonl.gz` is there, that is read: whoever keeps a trace may
+gzip it.
+"""
+
+import gzip
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 import msgspec
@@ -11,6 +18,7 @@ from traces.errors import Problem
 from traces.records import FORMAT_VERSION, AnyRecord, Header
 
 MAX_LINE = 64 << 20  # a longer line is damage, not data
+BREAKS_OFF = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 class TraceError(Problem):
@@ -19,7 +27,10 @@ class TraceError(Problem):
 
 @dataclass(slots=True)
 class Damage:
-    """What a reader passed over: lines that are no record, and a torn last line."""
+    """What a reader passed over: lines that are no record, and a torn last line.
+
+    Where a gzip breaks off, that is one bad line: no writer of ours leaves one, so it is news.
+    """
 
     bad: int = 0
     torn: bool = False
@@ -31,24 +42,58 @@ class _Version(msgspec.Struct):
 
 
 def read(path: Path, damage: Damage | None = None) -> Iterator[AnyRecord]:
-    """Yield the records of one file in order, its header first, with bounded memory.
+    """Yield the records of one file, gzipped or not, in order, its header first, in little memory.
 
     Fields that a newer minor writer added are ignored. Raises TraceError when the first line is
     not a header or the version is unknown, OSError when the file cannot be read.
     """
     damage = damage if damage is not None else Damage()
     decode = msgspec.json.Decoder(AnyRecord).decode
-    with path.open("rb") as stream:
-        yield _header(path, stream.readline(MAX_LINE))
-        while line := stream.readline(MAX_LINE):
+    with _open(kept(path)) as stream:
+        lines = _lines(stream, damage)
+        yield _header(path, next(lines, b""))
+        for line in lines:
             try:
                 record = decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                whole = line.endswith(b"\n") or stream.tell() < os.fstat(stream.fileno()).st_size
+                whole = line.endswith(b"\n") or len(line) == MAX_LINE
                 damage.bad += whole
                 damage.torn |= not whole  # the writer was killed in mid-line
                 continue
             yield record
+
+
+def kept(path: Path) -> Path:
+    """Return where a trace is: there, or gzipped beside it."""
+    packed = path.with_name(f"{path.name}.gz")
+    return packed if packed.is_file() and not path.exists() else path
+
+
+def traces_in(folder: Path, stem: str = "*") -> list[Path]:
+    """Return the folder's traces that hold anything, by name; `stem` is a pattern."""
+    names = {p.name.removesuffix(".gz") for p in folder.glob(f"{stem}.jsonl*")}
+    found = [kept(folder / name) for name in sorted(names) if name.endswith(".jsonl")]
+    return [path for path in found if _begun(path)]
+
+
+def _begun(path: Path) -> bool:
+    with suppress(*BREAKS_OFF), _open(path) as stream:
+        return bool(stream.peek(1))
+    return True
+
+
+def _open(path: Path) -> BufferedReader | gzip.GzipFile:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+
+
+def _lines(stream: BufferedReader | gzip.GzipFile, damage: Damage) -> Iterator[bytes]:
+    """Yield the lines, as far as a gzip can be unpacked."""
+    try:
+        while line := stream.readline(MAX_LINE):
+            yield line
+    except BREAKS_OFF:
+        damage.bad += 1
+        damage.torn = True
 
 
 def _header(path: Path, line: bytes) -> Header:

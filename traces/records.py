@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 FORMAT_VERSION = 1
 FreeForm = dict[str, Any]
-"""What a writer says of itself, or a driver of a device: free-form."""
+"""What is kept as it was said: settings, versions, notes, what a driver tells of its device."""
 
 
 class Record(Struct, kw_only=True, omit_defaults=True, tag_field="k", gc=False):
@@ -112,7 +112,7 @@ class Alloc(Record, kw_only=True, omit_defaults=True, gc=False, tag="alloc"):
 class Facts(Record, kw_only=True, omit_defaults=True, gc=False, tag="facts"):
     """Sizes and settings the engine reported about itself, by name (see docs/numbers.md)."""
 
-    values: dict[str, Any]
+    values: FreeForm
 
 
 class Device(Record, kw_only=True, omit_defaults=True, gc=False, tag="device"):

@@ -69,9 +69,9 @@ class HfWorker:
 
     def formula_bytes_per_slot(self) -> int:
         """Return KV bytes of one token by the configuration's sizes."""
-        of = sizes.sizes(sizes.whole(self.model.config.get_text_config()))
-        heads = of["transformers_kv_heads"]
-        return kv.bytes_per_token(of["layers"], heads, of["head_dim"], self.job.dtype)
+        config = sizes.whole(self.model.config.get_text_config())
+        shape = sizes.shape(config, type(self.model).__name__)
+        return shape.bytes_per_token(self.job.dtype, transformers=True)
 
     def greedy(self, new_tokens: int) -> Any:
         """Greedy settings that never stop early: end-of-sequence counts as any other token.

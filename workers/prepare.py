@@ -18,7 +18,7 @@ from traces.errors import Problem
 from traces.messages import Failed, Phase
 from traces.preparing import Note, Preparation, Prepared, Requests, Shape
 from workers import hub, sizes, supported, tokenizer, weights, workloads
-from workers.supported import ModelConfig
+from workers.sizes import ModelConfig
 
 
 def main(asked: Preparation, channel: Channel) -> None:
@@ -75,7 +75,7 @@ def describe(config: ModelConfig, path: Path) -> Shape:
     supported.check_task(config, path)
     supported.check_structure(config, path)
     try:
-        return Shape(architecture=config["architectures"][0], **sizes.sizes(config))
+        return sizes.shape(config, config["architectures"][0])
     except (ValueError, TypeError) as error:
         raise Problem(f"{path}: not a decoder model's configuration ({error})") from None
 

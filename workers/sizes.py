@@ -6,7 +6,12 @@ keeps a copy for each query head.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+from traces.preparing import Shape
+
+ModelConfig = Mapping[str, Any]
+"""A model's config.json: every architecture has keys of its own."""
 
 MAPPED = (
     "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "hidden_size", "head_dim",
@@ -31,31 +36,39 @@ SCALED = ("linear", "dynamic", "yarn")
 """Kinds of rotary scaling that reach further than the positions the file gives."""
 
 
-def whole(config: Any) -> dict[str, Any]:
+class Rope(NamedTuple):
+    """Rotary positions: the kind of scaling, its factor, the positions before it."""
+
+    kind: str
+    factor: float | None
+    original: int | None
+
+
+def whole(config: Any) -> ModelConfig:
     """Return a Transformers configuration as plain keys, mapped names among them."""
     mapped = {name: getattr(config, name) for name in MAPPED if hasattr(config, name)}
     return {**config.to_dict(), **mapped}
 
 
-def sizes(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return layers, kv_heads, transformers_kv_heads, head_dim, vocab_size, max_position.
+def shape(config: ModelConfig, architecture: str) -> Shape:
+    """Return the sizes of a model.
 
-    `max_position` is None where positions have no end. Raises ValueError, naming the key, for a
-    size that is missing or no whole number above zero.
+    Raises ValueError, naming the key, for a size that is missing or no whole number above zero.
     """
     heads = _size(config, "heads")
     dim = _optional(config, "head_dim") or _share(_size(config, "hidden_size"), heads)
-    return {
-        "layers": _size(config, "layers"),
-        "kv_heads": kv_heads(config, heads),
-        "transformers_kv_heads": heads if _broadcast(config) else kv_heads(config, heads),
-        "head_dim": dim,
-        "vocab_size": _size(config, "vocab_size"),
-        "max_position": _positions(config),
-    }
+    return Shape(
+        architecture=architecture,
+        layers=_size(config, "layers"),
+        kv_heads=kv_heads(config, heads),
+        transformers_kv_heads=heads if _broadcast(config) else kv_heads(config, heads),
+        head_dim=dim,
+        vocab_size=_size(config, "vocab_size"),
+        max_position=_positions(config),
+    )
 
 
-def kv_heads(config: Mapping[str, Any], heads: int) -> int:
+def kv_heads(config: ModelConfig, heads: int) -> int:
     """Return heads of keys and values in a layer of the model: all, some, or one for all."""
     if config.get("multi_query") and not config.get("new_decoder_architecture"):
         return 1
@@ -67,32 +80,30 @@ def kv_heads(config: Mapping[str, Any], heads: int) -> int:
     return _optional(config, "kv_heads") or heads
 
 
-def rope(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of rotary positions with their kind under "rope_type"; or none."""
+def rope(config: ModelConfig) -> Rope:
+    """Return how rotary positions are scaled; of kind "default" where they are not."""
     found = config.get("rope_scaling") or config.get("rope_parameters")
     found = found if isinstance(found, Mapping) else {}
-    return {**found, "rope_type": found.get("rope_type") or found.get("type") or "default"}
+    factor, key = found.get("factor"), "original_max_position_embeddings"
+    original = found.get(key) or config.get(key)
+    return Rope(
+        kind=found.get("rope_type") or found.get("type") or "default",
+        factor=factor if isinstance(factor, int | float) else None,
+        original=original if type(original) is int and original > 0 else None,
+    )
 
 
-def original_positions(config: Mapping[str, Any]) -> int | None:
-    """Return the positions a model was trained with, before its scaling."""
-    key = "original_max_position_embeddings"
-    found = rope(config).get(key) or config.get(key)
-    return found if type(found) is int and found > 0 else None
-
-
-def _positions(config: Mapping[str, Any]) -> int | None:
+def _positions(config: ModelConfig) -> int | None:
     """Return the positions that can be told apart, with what scaling adds to them."""
-    given = _optional(config, "max_position")
-    scaling, factor = rope(config)["rope_type"], rope(config).get("factor")
-    if given is None or scaling not in SCALED or not isinstance(factor, int | float):
+    given, scaling = _optional(config, "max_position"), rope(config)
+    if given is None or scaling.kind not in SCALED or scaling.factor is None:
         return given
-    if scaling == "yarn":  # some files have the scaled length already, some the original one
-        return max(given, int((original_positions(config) or given) * factor))
-    return int(given * factor)
+    if scaling.kind == "yarn":  # some files have the scaled length already, some the original one
+        return max(given, int((scaling.original or given) * scaling.factor))
+    return int(given * scaling.factor)
 
 
-def _broadcast(config: Mapping[str, Any]) -> bool:
+def _broadcast(config: ModelConfig) -> bool:
     return bool(config.get("model_type") == "falcon" and config.get("new_decoder_architecture"))
 
 
@@ -102,14 +113,14 @@ def _share(hidden: int, heads: int) -> int:
     return hidden // heads
 
 
-def _size(config: Mapping[str, Any], what: str) -> int:
+def _size(config: ModelConfig, what: str) -> int:
     found = _optional(config, what)
     if found is None:
         raise ValueError(f"{NAMES[what][0]} is missing")
     return found
 
 
-def _optional(config: Mapping[str, Any], what: str) -> int | None:
+def _optional(config: ModelConfig, what: str) -> int | None:
     """Return the first of the names that is set."""
     for name in NAMES[what]:
         if (value := config.get(name)) is not None:

@@ -11,13 +11,10 @@ the plainest architectures the class is asked: that costs seconds, for it import
 
 import re
 from pathlib import Path
-from typing import Any
 
 from traces.errors import Problem
 from workers import sizes
-
-ModelConfig = dict[str, Any]
-"""A model's config.json: every architecture has keys of its own."""
+from workers.sizes import ModelConfig
 
 _USUAL = (
     "num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size",
@@ -98,8 +95,9 @@ def max_length(asked: int | None, config: ModelConfig, most: int | None, path: P
 
     Raises Problem for one that the model cannot do.
     """
-    if sizes.rope(config)["rope_type"] in ("longrope", "su"):
-        original = sizes.original_positions(config)
+    rope = sizes.rope(config)
+    if rope.kind in ("longrope", "su"):
+        original = rope.original
         if original and (asked or 0) > original:
             raise Problem(
                 f"{path}: longrope: max_length {asked} is above "

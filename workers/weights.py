@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from traces.errors import Problem
+from workers.sizes import ModelConfig
 
 PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 INDEXES = {
@@ -21,6 +22,9 @@ INDEXES = {
 MAX_HEADER = 100_000_000  # what the safetensors library takes
 POINTER = b"version https://git-lfs"  # what Git leaves in place of a large file
 AGAIN = "fetch or convert the model again"
+
+Header = dict[str, dict[str, Any]]
+"""What a safetensors file says of each tensor, by its name."""
 
 
 def check(folder: Path) -> None:
@@ -52,7 +56,7 @@ def files(folder: Path) -> list[Path]:
     return [path for path in found if not path.name.startswith("adapter_")]
 
 
-def check_head(folder: Path, config: dict[str, Any]) -> None:
+def check_head(folder: Path, config: ModelConfig) -> None:
     """Raise Problem where the output layer is missing: each process would make up another one."""
     tied = config.get("tie_word_embeddings", config.get("model_type") in ("gpt2", "opt"))
     if tied or config.get("quantization_config"):
@@ -107,7 +111,7 @@ def _check_shards(index: Path) -> None:
         )
 
 
-def _whole(path: Path) -> dict[str, Any] | None:
+def _whole(path: Path) -> Header | None:
     """Return what a safetensors file says of its tensors; None when it is not as long as that.
 
     It is 8 bytes with the header's length, the header as JSON, and the data.
@@ -117,7 +121,7 @@ def _whole(path: Path) -> dict[str, Any] | None:
         if length > min(path.stat().st_size, MAX_HEADER):
             return None
         try:
-            header: dict[str, Any] = json.loads(stream.read(length))
+            header: Header = json.loads(stream.read(length))
             header.pop("__metadata__", None)
             ends = [tensor["data_offsets"][1] for tensor in header.values()]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -14,6 +14,7 @@ from typing import Any
 from compare.diff.outcome import Mismatch, Treatment
 from measure.result import Result
 from traces.errors import Problem
+from traces.records import FreeForm
 
 Aspect = Callable[[Result], Any]
 
@@ -86,7 +87,7 @@ def variables(result: Result) -> str:
     return " ".join(f"{name}={value}" for name, value in named if _SETTING.match(name))
 
 
-def _dicts(listed: Any) -> Iterator[dict[str, Any]]:
+def _dicts(listed: Any) -> Iterator[FreeForm]:
     return (entry for entry in (listed if isinstance(listed, list) else []) if type(entry) is dict)
 
 

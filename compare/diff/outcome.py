@@ -5,11 +5,12 @@ worth: it `gates`, it `advises` (too few repeats, or the environment differs), o
 `shown`; `why` gives the reason where it does not gate.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import Struct, field
 
 from compare.stats import Change, Weight
+from traces.job import Options
 
 Treatment = Literal["refuse", "warn", "record"]
 State = Literal["compared", "incomparable", "invalid"]
@@ -42,7 +43,7 @@ class CellDiff(Struct, kw_only=True):
 
     label: str
     backend: str
-    options: dict[str, Any]
+    options: Options
     state: State
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

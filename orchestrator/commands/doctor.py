@@ -12,7 +12,7 @@ import click
 import psutil
 
 from orchestrator import backends, cgroup, models
-from orchestrator.sampler import Sampler
+from orchestrator.sampler import SamplerProcess
 from traces.cell import DeviceState
 from traces.errors import OK, USAGE, Problem
 from traces.records import Device
@@ -60,7 +60,7 @@ def _gpu(folder: Path) -> Iterator[Finding]:
     """Ask a sampler: it is the only one that talks to NVML."""
     try:
         settings = Settings(path=str(folder / "samples.jsonl"), interval_s=1.0)
-        sampler = Sampler(settings, folder / "sampler.log")
+        sampler = SamplerProcess(settings, folder / "sampler.log")
     except Problem as problem:
         yield BAD, str(problem)
         return

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import IO
 
 import click
-import msgspec
 from rich.console import Console
 
-from measure.watched import ABOUT, TRACE
+from measure.watched import ABOUT, TRACE, WatchNote
 from orchestrator.liveview import Nothing, Records, Screen, View
-from orchestrator.monitoring import Request, Watched, in_status, watch
+from orchestrator.monitoring import Watched, WatchRequest, in_status, watch
 from orchestrator.store import LOG, Folder
 from report import watched as numbers
 from traces import duration
@@ -59,7 +58,7 @@ def command(
     view: View = Records(folder / TRACE, sys.stdout.buffer) if as_json else (
         Screen(console, interval_s) if live else Nothing()
     )  # fmt: skip
-    request = Request(
+    request = WatchRequest(
         command=argv,
         pid=pid,
         gpus=gpus or None,
@@ -136,18 +135,14 @@ def _output(folder: Path, live: bool, as_json: bool) -> dict[str, IO[bytes]]:
     return {}
 
 
-def _note(folder: Path, request: Request, seen: Watched) -> None:
+def _note(folder: Path, request: WatchRequest, seen: Watched) -> None:
     """Write down what was asked and how it ended, which the trace does not tell."""
-    about = {
-        "command": list(request.command),
-        "pid": request.pid,
-        "interval_s": request.interval_s,
-        "exit_code": seen.exit_code,
-        "kernel": msgspec.to_builtins(seen.kernel) if seen.kernel else {},
-        "no_devices": seen.no_devices,
-        "trouble": seen.trouble,
-    }
-    Folder(folder).write(ABOUT, about)
+    note = WatchNote(
+        command=list(request.command), pid=request.pid, interval_s=request.interval_s,
+        exit_code=seen.exit_code, kernel=seen.kernel, no_devices=seen.no_devices,
+        trouble=seen.trouble,
+    )  # fmt: skip
+    Folder(folder).write(ABOUT, note)
 
 
 def _tell(console: Console, folder: Path, rows: list[tuple[str, str]]) -> None:

@@ -13,6 +13,7 @@ from measure.watched import ABOUT
 from orchestrator.store import Folder
 from report import pages, perfetto, table, watched
 from traces.errors import Problem
+from traces.reader import kept
 
 
 @click.command(name="report")
@@ -45,7 +46,7 @@ def _check_traces(folder: Path) -> None:
         raise Problem(f"{folder}: no traces of {name} any more: its result.json is left as it is")
     for name, about in cells.items():
         trace = folder / "cells" / about.folder / "worker.jsonl"
-        if about.status == "ok" and not trace.is_file():
+        if about.status == "ok" and not kept(trace).is_file():
             raise Problem(f"{trace}: gone: the numbers of {name} cannot be made anew")
     if any(about.status == "ok" for about in cells.values()) and not sample_files(folder):
         raise Problem(f"{folder}: samples.jsonl is gone: memory cannot be made anew")

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from orchestrator import backends, estimate, git, lock, models, suite
 from orchestrator.events import Estimated, Event, Known, Show
-from orchestrator.progress import Progress
-from orchestrator.run import Run, exit_code
+from orchestrator.progress import ProgressView
+from orchestrator.run import SuiteRun, exit_code
 from orchestrator.stopping import in_order
 from orchestrator.store import Folder
 from report import pages, table
@@ -64,8 +64,8 @@ def command(
         if not resume:
             found = git.state(Path.cwd())
             folder = Folder.create(out, results, chosen.name, found.commit if found else None)
-        with Progress(Console(stderr=True), quiet) as progress:
-            run = Run(chosen, folder, _estimating(progress, chosen, folder))
+        with ProgressView(Console(stderr=True), quiet) as progress:
+            run = SuiteRun(chosen, folder, _estimating(progress, chosen, folder))
             try:
                 result = run.execute()
             except KeyboardInterrupt:
@@ -124,7 +124,7 @@ def _check_installed(chosen: suite.Suite, untested: bool) -> None:
             raise Problem(f"backend {entry.name}: {missing}: {remedy}")
 
 
-def _estimating(progress: Progress, chosen: suite.Suite, folder: Folder) -> Show:
+def _estimating(progress: ProgressView, chosen: suite.Suite, folder: Folder) -> Show:
     """Add the estimate, once the workload is known, to what the progress hears."""
     cells = [(e.title, e.name) for e in chosen.backend for _ in range(chosen.repeats)]
 

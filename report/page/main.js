@@ -1,7 +1,11 @@
 // Unpack the data and the plot library, then draw. Nothing is fetched: both are in this page.
 "use strict";
 
-const page = { data: null, plots: [], drawers: [], waiting: [] };
+// What is drawn, in this order, by scripts that come before; `waiting` is still to be drawn.
+const page = {
+  data: null, plots: [], drawers: [],
+  waiting: [drawRequests, drawMemory, drawLedger, drawWaste, drawKv, drawBlocks, drawSpeed, drawEnergy, drawGantt],
+};
 
 function bytesOf(base64) {
   const text = atob(base64);
@@ -27,11 +31,10 @@ async function loadPlotly() {
 async function start() {
   const library = loadPlotly();
   page.data = await unpacked("data").json();
-  drawAll([drawRequests]);
+  drawAll(page.waiting.splice(0, 1));
   await library;
-  drawAll([drawMemory]);
+  drawAll(page.waiting.splice(0, 1));
   document.documentElement.dataset.opened = `${Math.round(performance.now())}`; // milliseconds since the navigation began
-  page.waiting = [drawLedger, drawWaste, drawKv, drawBlocks, drawSpeed, drawEnergy, drawGantt];
   whenIdle(drawNext);
 }
 
@@ -56,14 +59,28 @@ function drawAll(drawings) {
 }
 
 function trouble(error) {
-  const box = document.getElementById("trouble");
-  box.textContent = `A figure could not be drawn: ${error.message || error}`;
-  box.hidden = false;
+  notice(`A figure could not be drawn: ${error.message || error}`);
   console.error(error);
+}
+
+function notice(text) {
+  const box = document.getElementById("trouble");
+  box.textContent = text;
+  box.hidden = !text;
+}
+
+// Paper does not wait: what can be drawn is drawn now, and before that can be the page says so.
+function drawForPaper() {
+  if (page.data && window.Plotly) {
+    drawAll(page.waiting.splice(0));
+  } else if (document.getElementById("trouble").hidden) {
+    notice("Printed before the figures were ready: print it again for the figures.");
+    window.addEventListener("afterprint", () => notice(""), { once: true });
+  }
 }
 
 window.addEventListener("DOMContentLoaded", () => {
   startTheme();
-  window.addEventListener("beforeprint", () => drawAll(page.waiting.splice(0)));
+  window.addEventListener("beforeprint", drawForPaper);
   start().catch(trouble);
 });

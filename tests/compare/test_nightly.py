@@ -152,7 +152,7 @@ def test_only_nights_that_did_the_same_work_teach():
 def test_what_changed_since_the_night_before_is_named():
     before = [Before(result=Shop(seed=s).result()) for s in range(6)]
     changed = Shop(seed=9, environment={"driver": "590"}).result()
-    assert night.judge(changed, before).environment == ["driver None -> 590"]
+    assert night.judge(changed, before).environment == ["driver unknown -> 590"]
 
 
 def test_the_result_is_saved_before_it_is_judged(year):

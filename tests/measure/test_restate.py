@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from measure import result
-from measure.kv import KvSteps, kv_steps, summarize
+from measure.kv import summarize
 from measure.merge import merge
+from measure.steps import KvSteps, kv_steps
 from measure.timeline import Timeline
 from measure.timing import step_begins
 from tests.measure.folder import at, phase, request

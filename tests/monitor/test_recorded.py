@@ -20,10 +20,10 @@ from traces.records import Device, End, Energy, Gap, Header, Mark, Procs, Sample
 GIB = 1 << 30
 ROOT = Path(__file__).parents[2]
 SPIKES = ROOT / "tests" / "data" / "h100-spikes.jsonl"
-FILES = [SPIKES, *sorted((ROOT / "results" / "reference").glob("*-h100/samples.jsonl"))]
+FILES = [SPIKES, *sorted((ROOT / "results" / "reference").glob("*-h100/samples.jsonl.gz"))]
 
 
-@pytest.fixture(params=FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.fixture(params=FILES, ids=lambda path: f"{path.parent.name}-{path.name.partition('.')[0]}")
 def records(request):
     damage = Damage()
     found = list(read(request.param, damage))

@@ -189,7 +189,7 @@ def test_a_driver_that_does_not_answer_is_told_from_a_sampler_that_died(
     monkeypatch.setattr(sampler, "Child", child)
     settings = Settings(path=str(tmp_path / "samples.jsonl"))
     with pytest.raises(Broken, match=words):
-        sampler.Sampler(settings, tmp_path / "sampler.log")
+        sampler.SamplerProcess(settings, tmp_path / "sampler.log")
 
 
 def test_with_neither_gpu_nor_command_there_is_nothing_to_watch(monitor, driver):

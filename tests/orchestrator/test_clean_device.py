@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from orchestrator import cell
-from orchestrator.sampler import Sampler
+from orchestrator.sampler import SamplerProcess
 from tests.monitor.double import GIB, A, Driver, compile_driver
 from tests.orchestrator.bench import A_FIRST, finish, wait_for
 from traces.reader import read
@@ -114,7 +114,7 @@ class Silent:
 
 def test_a_sampler_that_does_not_answer_certifies_nothing(monkeypatch):
     monkeypatch.setattr(cell, "CLEAN_WAIT_S", 0.3)
-    clean, seen = cell.evidence(cast(Sampler, Silent()), {})
+    clean, seen = cell.evidence(cast(SamplerProcess, Silent()), {})
     assert not clean
     assert seen.devices == []
     assert seen.waited_s >= 0.3

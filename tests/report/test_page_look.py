@@ -83,3 +83,40 @@ def test_plots_are_drawn_anew_for_paper_and_for_the_screen_again(opened):
     assert all(plot == room <= 700 for plot, room in paper), paper
     opened.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert (opened.page.evaluate(widths), opened.page.evaluate(theme)) == before
+
+
+DRAWN = "page.plots.filter((id) => document.getElementById(id).querySelector('.main-svg')).length"
+
+
+def begun(chromium, path, script):
+    """A page that has just begun, with a script of ours before its own."""
+    page = chromium.new_context().new_page()
+    page.add_init_script(script)
+    page.goto(path.as_uri())
+    return page
+
+
+def test_figures_still_waiting_are_drawn_for_paper(chromium, path, opened):
+    page = begun(chromium, path, "window.requestIdleCallback = () => {}")
+    page.wait_for_selector("html[data-opened]")
+    assert page.evaluate(DRAWN) < opened.page.evaluate(DRAWN)
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(DRAWN) == opened.page.evaluate(DRAWN)
+    assert page.locator("#trouble").is_hidden()
+
+
+def test_paper_says_that_it_came_before_the_figures(chromium, path, opened):
+    """The plot library is unpacked only when the test opens the gate."""
+    page = begun(
+        chromium,
+        path,
+        "const text = Response.prototype.text, gate = new Promise((open) => (window.go = open));"
+        "Response.prototype.text = async function () { await gate; return text.call(this); }",
+    )
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert "print it again" in page.locator("#trouble").inner_text()
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator("#trouble").is_hidden()
+    page.evaluate("window.go()")
+    page.wait_for_selector("html[data-drawn]")
+    assert page.evaluate(DRAWN) == opened.page.evaluate(DRAWN)

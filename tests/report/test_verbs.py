@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.store import Folder
+
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "seed-cpu"
 
 
@@ -19,7 +21,11 @@ def pagedbench(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 @pytest.fixture
 def folder(tmp_path):
-    return Path(shutil.copytree(REFERENCE, tmp_path / "run"))
+    made = Path(shutil.copytree(REFERENCE, tmp_path / "run"))
+    for packed in made.rglob("*.jsonl.gz"):
+        packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+        packed.unlink()
+    return made
 
 
 def test_report_from_traces_gives_the_same_numbers(folder):
@@ -31,6 +37,26 @@ def test_report_from_traces_gives_the_same_numbers(folder):
         events = json.load(stream)["traceEvents"]
     names = {event["args"]["name"] for event in events if event["name"] == "process_name"}
     assert names == {"hf-sequential.r0", "hf-static.r0", "vllm.r0"}
+
+
+def test_gzipped_traces_give_the_same_bytes(folder, tmp_path):
+    packed = Path(shutil.copytree(REFERENCE, tmp_path / "packed"))
+    assert list(packed.rglob("*.jsonl")) == list(folder.rglob("*.jsonl.gz")) == []
+    for each in (packed, folder):
+        assert pagedbench("report", each).returncode == 0
+    assert (packed / "result.json").read_bytes() == (folder / "result.json").read_bytes()
+    assert Folder(packed).samples().name == "samples.2.jsonl"  # --resume writes beside what is kept
+
+
+def test_a_gzip_that_breaks_off_makes_its_cell_doubtful(tmp_path):
+    packed = Path(shutil.copytree(REFERENCE, tmp_path / "packed"))
+    trace = packed / "cells" / "hf-static.r0" / "worker.jsonl.gz"
+    trace.write_bytes(trace.read_bytes()[:-40])
+    assert pagedbench("report", packed).returncode == 0
+    cells = json.loads((packed / "result.json").read_text())["cells"]
+    told = {cell["label"]: cell["suspect"] for cell in cells}
+    assert told["hf-static"] == ["1 lines of the traces could not be read"]
+    assert told["vllm"] == []
 
 
 def test_diff_draws_both_runs(folder, tmp_path):
@@ -117,7 +143,9 @@ def test_a_field_of_a_wrong_type_is_one_line(folder, section, value, place):
 
 def test_an_engines_fact_of_a_wrong_type_is_one_line(folder):
     with (folder / "cells" / "vllm.r0" / "worker.jsonl").open("a") as trace:
-        trace.write('{"v":1,"k":"facts","t":1,"values":{"bytes_per_slot":"many"}}\n')
+        trace.write(
+            '{"v":1,"k":"facts","t":9000000000000000000,"values":{"bytes_per_slot":"many"}}\n'
+        )
     done = pagedbench("report", folder)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "bytes_per_slot" in done.stderr

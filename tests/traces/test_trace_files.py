@@ -1,5 +1,6 @@
 """What is written is read back; what is damaged is counted; what is not ours is refused."""
 
+import gzip
 import json
 import os
 import time
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from traces import clock
 from traces.errors import Problem
-from traces.reader import Damage, TraceError, read
+from traces.reader import Damage, TraceError, kept, read, traces_in
 from traces.records import FORMAT_VERSION, AnyRecord, Facts, Header, Kv, Phase, Request
 from traces.writer import Writer
 
@@ -227,3 +228,57 @@ def test_facts_may_hold_anything(tmp_path):
         writer.write(Facts(t=1, values=values))
     assert list(read(path))[1] == Facts(t=1, values=values)
     assert path.read_bytes().count(b"\n") == 2
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """Write a gzipped trace by hand; return its path."""
+
+    def write(*lines, cut=None):
+        path = tmp_path / "worker.jsonl.gz"
+        path.write_bytes(gzip.compress(b"".join(lines))[:cut])
+        return path
+
+    return write
+
+
+def test_a_gzipped_trace_reads_as_the_plain_one(file, packed):
+    lines = (HEADER, PHASE, b"garbage\n", PHASE, PHASE[:-9])
+    plain, gzipped = Damage(), Damage()
+    assert list(read(packed(*lines), gzipped)) == list(read(file(*lines), plain))
+    assert gzipped == plain == Damage(bad=1, torn=True)
+
+
+def test_a_gzip_that_breaks_off_is_damage_and_what_came_before_is_kept(packed):
+    rest = b"".join(PHASE.replace(b"7", b"%d" % n) for n in range(20_000))
+    path, damage = packed(HEADER, rest), Damage()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    records = list(read(path, damage))
+    assert [record.t for record in records[1:]] == list(range(len(records) - 1))
+    assert 5_000 < len(records) < 20_000
+    assert damage == Damage(bad=1, torn=True)
+
+
+@pytest.mark.parametrize("raw", [b"no gzip\n", b"\x1f\x8b\x08", gzip.compress(HEADER)[:-20]])
+def test_a_gzip_without_a_header_is_refused_in_one_line(tmp_path, raw):
+    path = tmp_path / "worker.jsonl.gz"
+    path.write_bytes(raw)
+    assert traces_in(tmp_path) == [path]
+    with pytest.raises(TraceError, match="no header line"):
+        list(read(path))
+
+
+def test_a_trace_is_found_once_gzipped_or_not(file, packed, tmp_path):
+    gzipped = packed(HEADER, PHASE)
+    assert traces_in(tmp_path) == [gzipped] == [kept(tmp_path / "worker.jsonl")]
+    plain = tmp_path / "worker.jsonl"
+    plain.write_bytes(HEADER)
+    (tmp_path / "worker.jsonl.orig").write_bytes(HEADER)
+    assert traces_in(tmp_path) == [plain] == [kept(plain)]
+    assert traces_in(tmp_path, "engine") == []
+
+
+def test_an_empty_trace_holds_nothing_gzipped_either(file, packed, tmp_path):
+    packed()
+    file()
+    assert traces_in(tmp_path) == []

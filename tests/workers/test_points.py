@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from measure.kv import kv_steps, summarize
+from measure.kv import summarize
 from measure.merge import merge
+from measure.steps import kv_steps
 from measure.timeline import at_point
 from tests.workers import cells, plans
 from tests.workers.cells import BLOCK

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.workers.cells import FOREVER, ROOT, Ran
-from traces.reader import Damage, read
+from traces.reader import Damage, read, traces_in
 
 REFERENCE = ROOT / "results" / "reference"
-CELLS = sorted(path.parent for path in REFERENCE.glob("*/cells/*/worker.jsonl"))
+CELLS = sorted(path.parent for path in REFERENCE.glob("*/cells/*/worker.jsonl.gz"))
 PAGED = [cell for cell in CELLS if cell.name.startswith(("vllm", "hf-paged"))]
 
 
@@ -25,8 +25,8 @@ def name(cell: Path) -> str:
 def ran(cell: Path) -> Ran:
     """The run phase of a stored cell, undamaged."""
     damage = Damage()
-    files = [cell / file for file in ("worker.jsonl", "engine.jsonl")]
-    records = [record for file in files if file.exists() for record in read(file, damage)]
+    files = reversed(traces_in(cell))  # the worker's, then the engine's
+    records = [record for file in files for record in read(file, damage)]
     assert (damage.bad, damage.torn) == (0, False)
     found = Ran(cell, 0, "", [], [])
     begin, end = found.take(records)

@@ -76,10 +76,11 @@ def test_falcons_new_decoder_is_stored_differently(tmp_path):
 def test_a_class_of_somebody_elses():
     config = {"num_attention_heads": 4, "hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 9,
               "model_max_length": 50}  # fmt: skip
-    found = sizes.sizes(config)
-    assert (found["kv_heads"], found["head_dim"], found["max_position"]) == (4, 16, 50)
+    found = sizes.shape(config, "Theirs")
+    assert (found.kv_heads, found.head_dim, found.max_position) == (4, 16, 50)
     glm = {**config, "multi_query_attention": True, "multi_query_group_num": 2, "kv_channels": 32}
-    assert (sizes.sizes(glm)["kv_heads"], sizes.sizes(glm)["head_dim"]) == (2, 32)
+    found = sizes.shape(glm, "GLM")
+    assert (found.kv_heads, found.head_dim) == (2, 32)
 
 
 @pytest.mark.parametrize(
@@ -99,8 +100,8 @@ def test_a_class_of_somebody_elses():
 )
 def test_positions_after_scaling(scaling, positions):
     config = {**CONFIG, "max_position_embeddings": 1000}
-    assert sizes.sizes({**config, "rope_scaling": scaling})["max_position"] == positions
-    assert sizes.sizes({**config, "rope_parameters": scaling})["max_position"] == positions
+    assert sizes.shape({**config, "rope_scaling": scaling}, "").max_position == positions
+    assert sizes.shape({**config, "rope_parameters": scaling}, "").max_position == positions
 
 
 @pytest.mark.parametrize(
