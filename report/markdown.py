@@ -53,7 +53,7 @@ def _table(result: Result, found: list[Column]) -> str:
     if any(column.parity for column in found):
         rows.append(["parity", *(text(words.parity(column.parity)) for column in found)])
     kind = "GPU memory" if memory_kind(result) == "device" else "host memory (PSS)"
-    return _grid([kind, *(text(column.label) for column in found)], rows)
+    return _grid([kind, *(text(words.heading(column)) for column in found)], rows)
 
 
 def _outcomes(found: list[Column]) -> list[str]:
