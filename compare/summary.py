@@ -13,8 +13,8 @@ from msgspec import Struct, field
 
 from compare import metrics, stats
 from compare.diff.cells import other_work
-from compare.headline import by_label, cut_short
 from compare.metrics import BASELINE, Metric
+from compare.repeats import by_label, cut_short
 from measure.result import Cell, Check, Parity, Result, Share
 
 RATES = ("tok/s", "ratio", "J")

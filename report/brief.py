@@ -4,7 +4,7 @@ A backend that failed, the headline, unequal loads, doubts, and where there is r
 table. What does not fit is counted, and stands in report.md and on the page.
 """
 
-from compare.headline import Fact
+from compare.fact import Fact
 from compare.summary import Column
 from measure.result import Result
 from report import words

@@ -9,7 +9,7 @@ import shlex
 from msgspec import Struct
 
 from compare import headline, metrics, stats, summary
-from compare.headline import Fact
+from compare.fact import Fact
 from compare.summary import Column
 from measure.result import Check, Result
 from report import words

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from compare.headline import DOUBT
 from compare.metrics import EVERY
+from compare.repeats import DOUBT
 from compare.stats import Summary
 from compare.summary import Column
 from measure.result import Check, Parity, Result

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from compare.headline import headline, times
+from compare.fact import times
+from compare.headline import headline
 from compare.summary import columns
 from measure.build import build
 from measure.result import Cell, Parity, Result
@@ -134,3 +135,29 @@ def test_a_ratio_of_single_runs_has_two_digits(result):
     assert "one run each" not in facts(repeated(result, [0.99, 1.0]))["output_tokens_per_s"].text
     (shown,) = (row for row in rows(columns(result)) if row.name == "speed_up")
     assert all(len(cell.strip("x0").replace(".", "").lstrip("0")) <= 2 for cell in shown.cells)
+
+
+def test_the_same_engine_that_reserves_is_what_paging_is_set_against(result):
+    """vllm with a policy: every factor of it is against itself, but one, the baseline's."""
+    vllm = next(cell for cell in result.cells if cell.label == "vllm")
+    assert vllm.kv
+    kv = msgspec.structs.replace(vllm.kv, efficiency=0.1, peak_running=2)
+    reserving = msgspec.structs.replace(
+        vllm, label="vllm reserve-max", options={"policy": "reserve-max"}, kv=kv
+    )
+    cells = [reserving, *result.cells]
+    suite = {**result.suite, "max_length": 512}
+    found = headline(msgspec.structs.replace(result, cells=cells, suite=suite))
+    assert [(fact.name, fact.against) for fact in found] == [
+        ("kv_efficiency", "vllm reserve-max"),
+        ("kv_bytes_per_live_token", "vllm reserve-max"),
+        ("output_tokens_per_s", "vllm reserve-max"),
+        ("peak_running", "vllm reserve-max"),
+        ("output_tokens_per_s", "hf-sequential"),
+    ]
+    assert {fact.label for fact in found} == {"vllm"}
+    for fact in found[:4]:
+        assert "max_length 512 and the KV pool's size set this" in fact.text
+        assert "besides paging, nothing differs" in fact.text
+    assert "besides paging, engine, kernels and batching differ" in found[4].text
+    assert found[3].ratio == 4  # 8 in flight against 2
