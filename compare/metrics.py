@@ -165,7 +165,7 @@ def _kv() -> Iterable[Metric]:
                  "preemptions", exact=True, gates=False)  # fmt: skip
     for name in ("reservation", "internal", "padding", "external"):
         yield Metric(f"waste_{name}", "share", "lower", of.waste(name), f"waste, {name}",
-                     tau=OVER_TIME, gates=False, of_stored=name == "reservation")  # fmt: skip
+                     tau=OVER_TIME, gates=False)  # fmt: skip
     yield _shown("mean_running", "requests", kv("mean_running"), "requests in flight, mean")
     yield _shown("kv_mean_live", "tokens", kv("mean_live"), "KV used, mean tokens",
                  of_stored=True)  # fmt: skip

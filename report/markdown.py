@@ -67,14 +67,19 @@ def _outcomes(found: list[Column]) -> list[str]:
 
 
 def _waste(found: list[Column]) -> str:
-    causes = ("reservation", "internal", "padding", "external")
+    causes = ("reservation", "scheduled_ahead", "internal", "padding", "external")
     rows = []
     for column in found:
         if column.waste:
             shares = [column.waste.get(cause) for cause in causes]
             cells = [f"{units.share(s.value)} ({s.how})" if s else units.DASH for s in shares]
             rows.append([text(column.label), *cells])
-    return "## Slots held without a live token\n\n" + _grid(["", *causes], rows) if rows else ""
+    return (
+        "## Slots held without a live token\n\n"
+        + _grid(["", *(cause.replace("_", " ") for cause in causes)], rows)
+        if rows
+        else ""
+    )
 
 
 def _ledgers(found: list[Column]) -> str:
