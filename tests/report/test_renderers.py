@@ -201,6 +201,21 @@ def test_divergence_is_shown(result):
     assert said in text
 
 
+def test_a_doubt_stands_beside_the_number_on_the_page_and_in_markdown(result):
+    cells = [
+        msgspec.structs.replace(cell, suspect=["clocks held back"] if cell.label == "vllm" else [])
+        for cell in result.cells
+    ]
+    doubtful = msgspec.structs.replace(result, cells=cells)
+    shown = view.result_view(doubtful, "")
+    assert [column.heading for column in shown.columns][-1] == "vllm*"
+    assert all("vllm*: doubtful: clocks held back." in fact.caveat for fact in shown.facts)
+    assert all(fact.text.startswith("vllm* ") for fact in shown.facts)
+    head = next(line for line in markdown.render(doubtful).splitlines() if line.startswith("| "))
+    assert "vllm\\*" in head
+    assert not any("*" in column.heading for column in view.result_view(result, "").columns[:-1])
+
+
 def test_markdown_shows_outside_text_as_text(result):
     text = markdown.render(result)
     assert "<script>" not in text
