@@ -6,14 +6,17 @@ other engines that reserve, and in throughput against the baseline: this is what
 A cell that failed parity is shown elsewhere and wins nothing here.
 """
 
-from compare.fact import Fact, compared
+from compare.fact import NO_FACTOR, Fact, compared
 from compare.metrics import BASELINE
 from compare.repeats import by_label, layout, policy
 from measure.result import Cell, Result
 
 
 def headline(result: Result) -> list[Fact]:
-    """The facts a reader wants first; empty when no paged backend ran."""
+    """The facts a reader wants first; empty when no paged backend ran.
+
+    Of unequal loads only the efficiencies are set beside each other.
+    """
     groups = by_label(result)
     subject = subject_of(groups)
     if subject is None:
@@ -30,7 +33,11 @@ def headline(result: Result) -> list[Fact]:
         *([("output_tokens_per_s", baseline)] if baseline or not own else []),
     ]
     found = (compared(result, name, groups[subject], other) for name, other in pairs)
-    return [fact for fact in found if fact is not None]
+    return [
+        fact
+        for fact in found
+        if fact and (fact.note != NO_FACTOR or fact.name == "kv_efficiency")  # a share of its own
+    ]
 
 
 def subject_of(groups: dict[str, list[Cell]]) -> str | None:

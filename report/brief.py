@@ -15,20 +15,15 @@ ALIKE = "kv_bytes_per_live_token"  # the same factor as the efficiency's, for th
 
 def sentences(result: Result, columns: list[Column], facts: list[Fact]) -> list[str]:
     """At most MOST of them."""
-    first = [] if result.complete else [words.UNFINISHED]
-    first += [said for column in columns for said in words.failure(column)][: MOST - len(first)]
-    doubts = [said for column in columns for said in words.doubts(column)]
+    gravest = [] if result.complete else [words.UNFINISHED]
+    gravest += [said for column in columns for said in words.failure(column)]
+    room = max(0, MOST - len(gravest))
+    won = [fact.text for fact in facts if fact.name != ALIKE]
     unequal = words.unequal(result, columns)
-    kept = [
-        fact.text
-        for fact in facts
-        if fact.name != ALIKE and (not unequal or not fact.note or fact.name == "kv_efficiency")
-    ]
-    last = (unequal + _fitting(doubts, max(1, MOST - len(first + kept + unequal))))[
-        : MOST - len(first)
-    ]
-    first += kept[: MOST - len(first + last)] + last
-    return (first + words.reading(columns))[:MOST]
+    doubts = [said for column in columns for said in words.doubts(column)]
+    fitting = _fitting(doubts, max(1, room - len(won) - len(unequal)))
+    last = [*unequal, *fitting][:room]
+    return [*gravest, *won[: room - len(last)], *last, *words.reading(columns)][:MOST]
 
 
 def _fitting(doubts: list[str], room: int) -> list[str]:
