@@ -63,8 +63,9 @@ def _table(
     )  # fmt: skip
     table.add_column("", no_wrap=width >= LABEL_WIDTH + COLUMN_WIDTH)
     for column in found[shown]:
-        heading = Text(words.heading(column))
-        table.add_column(heading, justify="right", overflow="fold", min_width=min(10, width // 3))
+        table.add_column(
+            Text(_heading(column)), justify="right", overflow="fold", min_width=min(10, width // 3)
+        )
     apart = False
     for row in every:
         apart |= row.first
@@ -76,6 +77,13 @@ def _table(
         style = "bold" if row.name == "kv_efficiency" else None
         table.add_row(row.title, *_texts(row, found)[shown], style=style)
     return table
+
+
+def _heading(column: Column) -> str:
+    """The backend's name, a long one on two lines: `vllm-` and `reserve-max`."""
+    name = words.heading(column)
+    at = name.find("-") + 1 if len(name) > COLUMN_WIDTH + 1 else 0
+    return f"{name[:at]}\n{name[at:]}" if at else name
 
 
 def _texts(row: TableRow, found: list[Column]) -> list[Text]:

@@ -86,7 +86,9 @@ def result_view(result: Result, name: str) -> ResultView:
             BigFact(big=_big(fact), text=fact.text, caveat=_caveat(fact, found))
             for fact in headline.headline(result)
         ],
-        used=[(words.heading(column), words.used(column, kind, _speed(column))) for column in found],
+        used=[
+            (words.heading(column), words.used(column, kind, _speed(column))) for column in found
+        ],
         external=words.external(found),
         sentences=[*words.sentences(result, found), *filter(None, [words.once(found)])],
         memory=MEMORY[kind],

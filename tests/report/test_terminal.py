@@ -110,6 +110,14 @@ def test_more_doubts_than_fit_are_counted(result):
     assert heads.split() == ["hf-batched*", "hf-sequential*", "hf-static*", "vllm*"]
 
 
+def test_a_long_name_is_broken_where_it_may_be(result):
+    """`vllm-reserve-max` beside three others in 80 columns."""
+    lines = printed(with_cells(result, ("hf-static",), label="vllm-reserve-max"))
+    assert max(map(len, lines)) <= 80
+    place = next(i for i, line in enumerate(lines) if "reserve-max" in line.split())
+    assert lines[place - 1].split() == ["vllm-"]
+
+
 def test_a_failure_is_told_before_the_headline(result):
     told = said(failed(result))
     assert told[:3] == [
