@@ -105,7 +105,7 @@ def _kv(held: float, live: float, rng: random.Random) -> r.Kv:
         mean_live=live,
         mean_reserved=mean, peak_live=int(live), peak_reserved=int(held), pool_slots=4096,
         bytes_held_per_live_token=SLOT * mean / live, mean_running=2.0, peak_running=4,
-        preempted=0,
+        preempted=0, counted="executing",
     )  # fmt: skip
 
 

@@ -63,6 +63,8 @@ class Metric:
     gates: bool = True
     listed: bool = True
     requests: int = 1
+    of_stored: bool = False
+    """It depends on when a token counts as stored (`Kv.counted`)."""
     over: str = ""
     """The backend whose mean it is divided by in the table; `read` gives what is divided."""
 
@@ -81,11 +83,21 @@ class Metric:
 
 
 def _shown(
-    name: str, unit: str, read: Read, title: str, *, exact: bool = False, over: str = ""
-) -> Metric:
+    name: str, unit: str, read: Read, title: str, *,
+    exact: bool = False, over: str = "", of_stored: bool = False,
+) -> Metric:  # fmt: skip
     """A row of the table, and nothing else."""
     return Metric(
-        name, unit, "neither", read, title, exact=exact, gates=False, listed=False, over=over
+        name,
+        unit,
+        "neither",
+        read,
+        title,
+        exact=exact,
+        gates=False,
+        listed=False,
+        over=over,
+        of_stored=of_stored,
     )
 
 
@@ -129,11 +141,12 @@ def _kv() -> Iterable[Metric]:
         return of.part("kv", name)
 
     yield Metric("kv_efficiency", "share", "higher", kv("efficiency"),
-                 "KV efficiency", "memory efficiency", tau=OVER_TIME)  # fmt: skip
+                 "KV efficiency", "memory efficiency", tau=OVER_TIME, of_stored=True)  # fmt: skip
     yield Metric("kv_step_efficiency", "share", "higher", kv("step_efficiency"),
-                 "KV efficiency per step", exact=True, tau=PER_STEP)  # fmt: skip
+                 "KV efficiency per step", exact=True, tau=PER_STEP, of_stored=True)  # fmt: skip
     yield Metric("kv_bytes_per_live_token", "B", "lower", kv("bytes_held_per_live_token"),
-                 "KV bytes held per live token", tau=OVER_TIME, gates=False)  # fmt: skip
+                 "KV bytes held per live token", tau=OVER_TIME, gates=False,
+                 of_stored=True)  # fmt: skip
     yield Metric("kv_mean_reserved", "slots", "lower", kv("mean_reserved"),
                  "KV slots held, mean", "KV held, mean tokens", tau=OVER_TIME,
                  gates=False)  # fmt: skip
@@ -142,7 +155,7 @@ def _kv() -> Iterable[Metric]:
     yield Metric("kv_bytes_per_slot", "B", "lower", kv("bytes_per_slot"),
                  "KV bytes per slot", exact=True)  # fmt: skip
     yield Metric("kv_peak_live", "tokens", "neither", kv("peak_live"),
-                 "live tokens, peak", exact=True, gates=False)  # fmt: skip
+                 "live tokens, peak", exact=True, gates=False, of_stored=True)  # fmt: skip
     yield Metric("kv_pool_slots", "slots", "neither", kv("pool_slots"),
                  "KV pool", exact=True, gates=False)  # fmt: skip
     yield Metric("peak_running", "requests", "higher", kv("peak_running"),
@@ -154,9 +167,11 @@ def _kv() -> Iterable[Metric]:
         yield Metric(f"waste_{name}", "share", "lower", of.waste(name), f"waste, {name}",
                      tau=OVER_TIME, gates=False)  # fmt: skip
     yield _shown("mean_running", "requests", kv("mean_running"), "requests in flight, mean")
-    yield _shown("kv_mean_live", "tokens", kv("mean_live"), "KV used, mean tokens")
+    yield _shown("kv_mean_live", "tokens", kv("mean_live"), "KV used, mean tokens",
+                 of_stored=True)  # fmt: skip
     yield _shown("kv_held_bytes", "B", of.kv_bytes("mean_reserved"), "KV held, mean")
-    yield _shown("kv_used_bytes", "B", of.kv_bytes("mean_live"), "KV used, mean")
+    yield _shown("kv_used_bytes", "B", of.kv_bytes("mean_live"), "KV used, mean",
+                 of_stored=True)  # fmt: skip
     yield _shown("kv_pool_bytes", "B", kv("pool_bytes"), "KV taken from the machine")
 
 

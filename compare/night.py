@@ -4,7 +4,8 @@ The nights before give a prediction interval on logarithms for one more night: i
 nights differ on this machine, so a metric's tolerance from night to night is learned, never
 narrower than its usual one. A night's value that was a regression itself does not teach. A metric
 outside is a *suspect* until a second run tonight is outside on the same side. Only nights that did
-the same work teach: a cell that did what no night before it did is incomparable.
+the same work teach: a cell that did what no night before it did is incomparable. What depends on
+when a token counts as stored is learned anew where that changed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -86,7 +87,8 @@ def judge(tonight: Result, before: Sequence[Before], nights: int = NIGHTS) -> Ni
             findings.append(_incomparable(which, repeats))
             continue
         for metric in metrics.METRICS:
-            past = [v for g, bad in alike if (v := _value(metric, which, g, bad)) is not None]
+            like = [(g, bad) for g, bad in alike if cells.comparable(metric, g[which], repeats)]
+            past = [v for g, bad in like if (v := _value(metric, which, g, bad)) is not None]
             if finding := _finding(metric, which, repeats, past[-nights:]):
                 findings.append(finding)
     return Night(

@@ -161,6 +161,14 @@ def _without_interval(base: Sequence[float], head: Sequence[float], tau: float) 
     )  # fmt: skip
 
 
+def apart(base: Sequence[float], head: Sequence[float], *, tau: float) -> Change:
+    """The means of two sides that do not measure the same: no ratio, no verdict."""
+    return Change(
+        base=summarize(base), head=summarize(head), verdict="none", weight="shown", exact=False,
+        tau=tau,
+    )  # fmt: skip
+
+
 def _welch(
     base: Sequence[float], head: Sequence[float], better: Better, tau: float, confidence: float
 ) -> Change:

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from compare import metrics, stats
-from compare.headline import by_label
-from compare.metrics import Metric
+from compare.diff.cells import other_work
+from compare.metrics import BASELINE, Metric
+from compare.repeats import by_label, cut_short
 from measure.result import Cell, Check, Parity, Result, Share
 
+RATES = ("tok/s", "ratio", "J")
 _WORST = ("fail", "n/a", "pass")
 
 
@@ -45,6 +47,12 @@ class Column(Struct, kw_only=True):
     checks: list[Check] = field(default_factory=list)
     """Each check as it went worst."""
     suspect: list[str] = field(default_factory=list)
+    cut_short: bool = False
+    """A time budget took requests from an engine that works on all at once: no rate is its own."""
+    single: bool = True
+    """A ratio of it is of one repeat on either side."""
+    timed: tuple[int, int] = (0, 0)
+    """The requests whose first token's time is known, and all of them."""
 
     @property
     def first(self) -> Cell:
@@ -90,7 +98,16 @@ def _column(
         parity=_worst_parity(ran or cells),
         checks=_worst_checks(ran or cells),
         suspect=list(dict.fromkeys(doubt for cell in cells for doubt in cell.suspect)),
+        cut_short=cut_short(counted),
+        single=min(len(counted), len(passed.get(BASELINE, counted))) < 2,
+        timed=_timed(counted),
     )
+
+
+def _timed(cells: list[Cell]) -> tuple[int, int]:
+    """Requests that gave way to others, and were begun anew, may have lost the time."""
+    rows = [row for cell in cells for row in cell.rows]
+    return sum(row.first is not None for row in rows), len(rows)
 
 
 def _ranges(cells: list[Cell]) -> dict[str, tuple[float, float]]:
@@ -105,12 +122,19 @@ def _values(
     passed: Mapping[str, list[Cell]],
     ranges: Mapping[str, tuple[float, float]],
 ) -> dict[str, float | None]:
-    """Every metric's mean; a ratio only where both sides have repeats that did not fail parity."""
+    """Every metric's mean; a ratio only of equal loads whose repeats did not fail parity.
+
+    Rates of an engine whose batch was cut are not its own, and are not given.
+    """
     found: dict[str, float | None] = {}
     for metric in metrics.EVERY.values():
-        if metric.over:
-            above, below = (_mean(metric, passed.get(name, [])) for name in (label, metric.over))
-            found[metric.name] = above / below if above is not None and below else None
+        if metric.unit in RATES and cut_short(cells):
+            found[metric.name] = None
+        elif metric.over:
+            one, two = (passed.get(name, []) for name in (label, metric.over))
+            above, below = (_mean(metric, side) for side in (one, two))
+            known = above is not None and below and not other_work(two, one)
+            found[metric.name] = above / below if known and above and below else None
         elif low_high := ranges.get(metric.name):
             found[metric.name] = low_high[0] if low_high[0] == low_high[1] else None
         else:

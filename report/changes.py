@@ -3,6 +3,8 @@
 from msgspec import Struct
 
 from compare import summary
+from compare.diff.cells import comparable
+from compare.diff.judge import OTHERWISE
 from compare.metrics import Metric
 from compare.summary import Column
 from measure.result import Result
@@ -50,6 +52,8 @@ def _change(before: Column, after: Column, metric: Metric) -> ChangeView:
     base, head = before.values[metric.name], after.values[metric.name]
     old, new = written(before, metric), written(after, metric)
     said = old if old == new else f"{old} \u2192 {new}"
+    if not comparable(metric, before.cells, after.cells):
+        return ChangeView(said=said, change=OTHERWISE)
     if not base or head is None or head == base:
         return ChangeView(said=said)
     ratio = head / base

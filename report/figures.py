@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 INK = "#808792"  # readable on white and on near-black
 LINES = ("#3f8fd2", "#d9662b", "#1f9e77", "#b0689b", "#a8862a", "#7277cf")
-CAUSES = {"live": "#1f9e77", "reservation": "#c9a227", "internal": "#d9662b", "padding": "#8b9099"}
+CAUSES = {
+    "live": "#1f9e77", "reservation": "#c9a227", "scheduled_ahead": "#7277cf",
+    "internal": "#d9662b", "padding": "#8b9099",
+}  # fmt: skip
 POINTS = 600
 
 
@@ -45,8 +48,8 @@ def waste(axes: "Axes", result: Result) -> None:
     left = [0.0] * len(columns)
     for cause, color in CAUSES.items():
         sizes = [_share(column, cause) for column in columns]
-        labels = [column.label for column in columns]
-        bars = axes.barh(labels, sizes, left=left, color=color, label=cause, height=0.62)
+        labels, name = [column.label for column in columns], cause.replace("_", " ")
+        bars = axes.barh(labels, sizes, left=left, color=color, label=name, height=0.62)
         for bar, size in zip(bars, sizes, strict=True):
             if size >= 0.06:
                 middle = bar.get_x() + bar.get_width() / 2

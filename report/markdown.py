@@ -53,7 +53,7 @@ def _table(result: Result, found: list[Column]) -> str:
     if any(column.parity for column in found):
         rows.append(["parity", *(text(words.parity(column.parity)) for column in found)])
     kind = "GPU memory" if memory_kind(result) == "device" else "host memory (PSS)"
-    return _grid([kind, *(text(column.label) for column in found)], rows)
+    return _grid([kind, *(text(words.heading(column)) for column in found)], rows)
 
 
 def _outcomes(found: list[Column]) -> list[str]:
@@ -67,14 +67,19 @@ def _outcomes(found: list[Column]) -> list[str]:
 
 
 def _waste(found: list[Column]) -> str:
-    causes = ("reservation", "internal", "padding", "external")
+    causes = ("reservation", "scheduled_ahead", "internal", "padding", "external")
     rows = []
     for column in found:
         if column.waste:
             shares = [column.waste.get(cause) for cause in causes]
             cells = [f"{units.share(s.value)} ({s.how})" if s else units.DASH for s in shares]
             rows.append([text(column.label), *cells])
-    return "## Slots held without a live token\n\n" + _grid(["", *causes], rows) if rows else ""
+    return (
+        "## Slots held without a live token\n\n"
+        + _grid(["", *(cause.replace("_", " ") for cause in causes)], rows)
+        if rows
+        else ""
+    )
 
 
 def _ledgers(found: list[Column]) -> str:

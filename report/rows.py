@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from compare.metrics import EVERY, Metric
 from compare.summary import Column
-from traces.units import DASH, count
+from traces.units import DASH, count, ratio
 
 GROUPS = (
     ("after_import", "after_load", "run_peak", "after"),
@@ -17,6 +17,8 @@ GROUPS = (
         "kv_held_bytes", "kv_used_bytes", "kv_pool_bytes", "kv_efficiency",
     ),
 )  # fmt: skip
+OF_LOAD = ("request_mean", "wall", "ttft_mean", "ttft_p90", "ttft_p99")
+"""Times that grow with the load: beside each other they stand only for as many requests."""
 SHOWN: tuple[Metric, ...] = tuple(EVERY[name] for group in GROUPS for name in group)
 
 
@@ -29,13 +31,18 @@ class TableRow(Struct, frozen=True, kw_only=True):
     first: bool = False
 
 
-def rows(found: list[Column]) -> list[TableRow]:
-    """The rows in which some backend has something."""
+def rows(found: list[Column], without: tuple[str, ...] = ()) -> list[TableRow]:
+    """The rows in which some backend has something, but those that are not asked for."""
     made = []
+    most = max((_requests(column) for column in found), default=(0, 0))
     for group in GROUPS:
         first = True
-        for metric in map(EVERY.__getitem__, group):
-            cells = [written(column, metric) for column in found]
+        for metric in (EVERY[name] for name in group if name not in without):
+            fair = [metric.name not in OF_LOAD or _requests(c) in ((0, 0), most) for c in found]
+            cells = [
+                written(column, metric) if like else DASH
+                for column, like in zip(found, fair, strict=True)
+            ]
             if any(cell != DASH for cell in cells):
                 title = metric.heading or metric.title
                 made.append(TableRow(name=metric.name, title=title, cells=cells, first=first))
@@ -48,4 +55,14 @@ def written(column: Column, metric: Metric) -> str:
     low, high = column.ranges.get(metric.name, (0, 0))
     if low != high:
         return f"{count(low)}-{count(high)}"
-    return metric.write(column.values[metric.name])
+    value = column.values[metric.name]
+    if metric.unit == "ratio":
+        return ratio(value, 2 if column.single else 3)
+    known, every = column.timed
+    some = value is not None and known < every and metric.name.startswith(("ttft", "tpot"))
+    return metric.write(value) + (f" ({known} of {every})" if some else "")
+
+
+def _requests(column: Column) -> tuple[float, float]:
+    """How many requests it ran; none where that is not known."""
+    return column.ranges.get("requests_run", (0, 0))

@@ -124,7 +124,7 @@ def _cell(
 
 def _throughput(column: summary.Column) -> Throughput | None:
     speeds = metrics.values(metrics.get("output_tokens_per_s"), column.cells)
-    if not speeds:
+    if not speeds or column.cut_short:
         return None
     return Throughput(**msgspec.structs.asdict(stats.summarize(speeds)), values=speeds)
 

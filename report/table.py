@@ -1,4 +1,8 @@
-"""The comparison in the terminal: a column per backend, a row per number, and how to read it."""
+"""The comparison in the terminal: a column per backend, a row per number, six sentences at most.
+
+What is the same for all is one line. Four backends fit 80 columns. The rest is in report.md and on
+the page.
+"""
 
 from rich import box
 from rich.console import Console
@@ -9,52 +13,88 @@ from rich.text import Text
 from compare.headline import headline
 from compare.summary import Column, columns, memory_kind
 from measure.result import Result
-from report import words
-from report.rows import rows
+from report import brief, words
+from report.rows import TableRow, rows
 from traces import units
 
-LABEL_WIDTH, COLUMN_WIDTH = 30, 16
+LABEL_WIDTH, COLUMN_WIDTH = 28, 13
+PAGE_ONLY = (
+    "after_import", "after", "request_mean", "ttft_p90", "ttft_p99", "mean_running",
+    "kv_mean_reserved", "kv_mean_live",
+)  # fmt: skip
 
 
 def show(result: Result, console: Console) -> None:
-    """Print the table, what failed, and the sentences."""
+    """Print the table, what is the same for all, the last lines of what failed, the sentences."""
     found = columns(result)
+    every = _rows(found)
+    same = [row for row in every if len(found) > 1 and len(set(row.cells)) == 1]
     per_table = max(1, (console.width - LABEL_WIDTH) // COLUMN_WIDTH)
     for begin in range(0, len(found), per_table):
-        console.print(_table(result, found[begin : begin + per_table], console.width))
+        shown = slice(begin, begin + per_table)
+        console.print(_table(result, found, every, shown, console.width))
+    if same:
+        alike = ", ".join(f"{row.title} {row.cells[0]}" for row in same)
+        _say(console, f"The same for all: {alike}.")
     for column in found:
-        _outcome(column, console)
-    for line in [fact.text for fact in headline(result)] + words.sentences(result, found):
-        console.print(Padding(Text(line), (0, 0, 0, 1)))
+        for line in column.log_tail[-5:] if column.ok < column.repeats else []:
+            _say(console, f"{column.label}:     {line}", "yellow")
+    for sentence in brief.sentences(result, found, headline(result)):
+        _say(console, sentence)
 
 
-def _table(result: Result, found: list[Column], width: int) -> Table:
+def _rows(found: list[Column]) -> list[TableRow]:
+    """The outcomes around the numbers."""
+    status = TableRow(name="status", title="status", cells=[words.status(c) for c in found])
+    verdicts = [column.parity.verdict if column.parity else units.DASH for column in found]
+    parity = TableRow(name="parity", title="same tokens", cells=verdicts)
+    judged = any(column.parity for column in found)
+    return [status, *rows(found, PAGE_ONLY), *([parity] if judged else [])]
+
+
+def _table(
+    result: Result, found: list[Column], every: list[TableRow], shown: slice, width: int
+) -> Table:
     what = "GPU memory" if memory_kind(result) == "device" else "host memory (PSS)"
     title = f"{result.model.name}, {result.dtype}, {result.workload.name}: {what}"
-    table = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table = Table(
+        title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", title_style="bold",
+        padding=0,
+    )  # fmt: skip
     table.add_column("", no_wrap=width >= LABEL_WIDTH + COLUMN_WIDTH)
-    for column in found:
+    for column in found[shown]:
         table.add_column(
-            Text(column.label), justify="right", overflow="fold", min_width=min(10, width // 3)
+            Text(_heading(column)), justify="right", overflow="fold", min_width=min(10, width // 3)
         )
-    table.add_row("status", *(_status(column) for column in found))
-    for number, row in enumerate(rows(found)):
-        if row.first and number:
+    apart = False
+    for row in every:
+        apart |= row.first
+        if len(found) > 1 and len(set(row.cells)) == 1:
+            continue
+        if apart and table.row_count:
             table.add_row()
-        table.add_row(row.title, *row.cells, style="bold" if row.name == "kv_efficiency" else None)
-    if any(column.parity for column in found):
-        verdicts = [column.parity.verdict if column.parity else units.DASH for column in found]
-        table.add_row("same tokens", *verdicts)
+        apart = False
+        style = "bold" if row.name == "kv_efficiency" else None
+        table.add_row(row.title, *_texts(row, found)[shown], style=style)
     return table
 
 
-def _status(column: Column) -> Text:
-    good = column.ok == column.repeats
-    return Text(words.status(column), style="green" if good else "bold red")
+def _heading(column: Column) -> str:
+    """The backend's name, a long one on two lines: `vllm-` and `reserve-max`."""
+    name = words.heading(column)
+    at = name.find("-") + 1 if len(name) > COLUMN_WIDTH + 1 else 0
+    return f"{name[:at]}\n{name[at:]}" if at else name
 
 
-def _outcome(column: Column, console: Console) -> None:
-    """What else must be known about a backend, and its last log lines when it failed."""
-    tail = column.log_tail[-5:] if column.ok < column.repeats else []
-    for line in words.notes(column) + [f"    {line}" for line in tail]:
-        console.print(Padding(Text(line, style="yellow"), (0, 0, 0, 1)))
+def _texts(row: TableRow, found: list[Column]) -> list[Text]:
+    """The cells; an outcome in its colour."""
+    if row.name != "status":
+        return [Text(cell) for cell in row.cells]
+    return [
+        Text(cell, style="green" if column.ok == column.repeats else "bold red")
+        for cell, column in zip(row.cells, found, strict=True)
+    ]
+
+
+def _say(console: Console, line: str, style: str = "") -> None:
+    console.print(Padding(Text(line, style=style), (0, 0, 0, 1)))

@@ -9,7 +9,7 @@ import shlex
 from msgspec import Struct
 
 from compare import headline, metrics, stats, summary
-from compare.headline import Fact
+from compare.fact import Fact
 from compare.summary import Column
 from measure.result import Check, Result
 from report import words
@@ -23,18 +23,15 @@ CAVEATS = {
     "an engine's pool is, is a setting.",
     "kv_bytes_per_live_token": "Weights are not in it, nor the part of a pool that no request "
     "holds.",
-    "output_tokens_per_s": "Two whole engines are compared: batching, scheduling and kernels "
-    "differ, not only how the cache is laid out.",
-    "peak_running": "Settings and the time budget bound this too, not only memory.",
 }
 MEMORY = {
-    "device": "Memory is what the GPU reports as used, above what was used before.",
+    "device": "Memory is what the GPU reports as used.",
     "host": "Memory is the host's: PSS of the backend's processes, which divides shared pages.",
 }
 
 
 class BigFact(Struct, frozen=True, kw_only=True):
-    """A fact of the headline: its one number, the sentence, and what it does not say."""
+    """A fact of the headline: its one number, the sentence, and what makes it less than it says."""
 
     big: str
     text: str
@@ -45,6 +42,7 @@ class ColumnView(Struct, frozen=True, kw_only=True):
     """One backend in the table side by side, and what else to know about it."""
 
     label: str
+    heading: str
     ok: int
     repeats: int
     status: str
@@ -85,10 +83,12 @@ def result_view(result: Result, name: str) -> ResultView:
     return ResultView(
         name=name,
         facts=[
-            BigFact(big=_big(fact), text=fact.text, caveat=CAVEATS.get(fact.name, ""))
+            BigFact(big=_big(fact), text=fact.text, caveat=_caveat(fact, found))
             for fact in headline.headline(result)
         ],
-        used=[(column.label, words.used(column, kind, _speed(column))) for column in found],
+        used=[
+            (words.heading(column), words.used(column, kind, _speed(column))) for column in found
+        ],
         external=words.external(found),
         sentences=[*words.sentences(result, found), *filter(None, [words.once(found)])],
         memory=MEMORY[kind],
@@ -102,7 +102,9 @@ def result_view(result: Result, name: str) -> ResultView:
 
 
 def _speed(column: Column) -> stats.Summary | None:
-    """The throughput over the repeats, with its interval where there are several."""
+    """The throughput over the repeats, with its interval; none where it is not the engine's own."""
+    if column.cut_short:
+        return None
     values = metrics.values(metrics.get("output_tokens_per_s"), column.cells)
     return stats.summarize(values) if values else None
 
@@ -110,15 +112,24 @@ def _speed(column: Column) -> stats.Summary | None:
 def _big(fact: Fact) -> str:
     """A fact in one number."""
     if fact.ratio and fact.ratio != 1:
-        return units.ratio(fact.ratio if fact.ratio > 1 else 1 / fact.ratio) + (
+        digits = 2 if fact.repeats == 1 else 3
+        return units.ratio(fact.ratio if fact.ratio > 1 else 1 / fact.ratio, digits) + (
             "" if fact.ratio > 1 else " less"
         )
     return units.show(fact.value, fact.unit)
 
 
+def _caveat(fact: Fact, found: list[Column]) -> str:
+    """What a reader could take it for, and every doubt about the two backends."""
+    sides = [column for column in found if column.label in (fact.label, fact.against)]
+    said = [CAVEATS.get(fact.name, ""), *(d for column in sides for d in words.doubts(column))]
+    return " ".join(part if part.endswith(".") else f"{part}." for part in said if part)
+
+
 def _column(column: Column) -> ColumnView:
     return ColumnView(
         label=column.label,
+        heading=words.heading(column),
         ok=column.ok,
         repeats=column.repeats,
         status=words.status(column),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compare.metrics import EVERY
+from compare.repeats import DOUBT
 from compare.stats import Summary
 from compare.summary import Column
 from measure.result import Check, Parity, Result
@@ -93,23 +94,39 @@ def cut(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters in all)"
 
 
-def notes(column: Column) -> list[str]:
-    """What else must be known about a backend: why it failed, what is doubtful."""
-    label, said = column.label, []
-    if column.ok < column.repeats:
-        said.append(f"{label}: {column.status}: {column.reason or 'no reason given'}")
-    if column.truncated:
-        said.append(f"{label}: ran fewer requests: {column.truncated}")
-    if diverged := divergence(column.parity):
-        said.append(f"{label}: {diverged}")
+def heading(column: Column) -> str:
+    """A backend's name above its numbers, marked where they are doubtful."""
+    return column.label + (DOUBT if doubts(column) else "")
+
+
+def failure(column: Column) -> list[str]:
+    """Why a backend did not run to its end; empty where it did."""
+    if column.ok == column.repeats:
+        return []
+    return [f"{column.label}: {column.status}: {column.reason or 'no reason given'}"]
+
+
+def doubts(column: Column) -> list[str]:
+    """What makes a backend's numbers doubtful: its tokens, its checks, the machine."""
+    name, said = f"{column.label}{DOUBT}", []
     if column.parity and column.parity.verdict == "fail":
-        said.append(f"{label}: not the model's tokens: {column.parity.note}")
+        said.append(f"{name}: not the model's tokens: {column.parity.note}")
     if column.left_out:
-        said.append(f"{label}: left out of its numbers: {column.left_out} of {column.ok} repeats")
+        said.append(f"{name}: left out of its numbers: {column.left_out} of {column.ok} repeats")
     for check in (check for check in column.checks if check.verdict == "fail"):
         both = f"{number(check.ours)} against {number(check.theirs)}"
-        said.append(f"{label}: check failed: {check.name}: {both}")
-    return said + [f"{label}: doubtful: {doubt}" for doubt in column.suspect]
+        said.append(f"{name}: check failed: {check.name}: {both}")
+    return said + [f"{name}: doubtful: {doubt}" for doubt in column.suspect]
+
+
+def notes(column: Column) -> list[str]:
+    """What else must be known about a backend: why it failed, what is doubtful."""
+    said = failure(column)
+    if column.truncated:
+        said.append(f"{column.label}: ran fewer requests: {column.truncated}")
+    if diverged := divergence(column.parity):
+        said.append(f"{column.label}: {diverged}")
+    return said + doubts(column)
 
 
 def used(column: Column, kind: str, speed: Summary | None) -> str:
@@ -157,7 +174,13 @@ def sentences(result: Result, columns: list[Column]) -> list[str]:
     """What a newcomer needs to read the table, said only where it is true of this run."""
     said = [] if result.complete else [UNFINISHED]
     if any(column.ok for column in columns):
-        said += [_same(result), *_fewer(result, columns)]
+        said += [_same(result), *unequal(result, columns)]
+    return said + reading(columns)
+
+
+def reading(columns: list[Column]) -> list[str]:
+    """What a reader could take a row for, and should not."""
+    said = []
     if paged := [c for c in columns if c.layout == "paged" and c.values.get("kv_pool_bytes")]:
         pools = " and ".join(f"of {c.label} ({size(c.values['kv_pool_bytes'])})" for c in paged)
         said.append(
@@ -171,18 +194,22 @@ def sentences(result: Result, columns: list[Column]) -> list[str]:
     return said
 
 
-def _fewer(result: Result, columns: list[Column]) -> list[str]:
-    """Who did how much of the work, where not all did all of it."""
-    ran = {
-        c.label: c.ranges["requests_run"] for c in columns if c.ok and "requests_run" in c.ranges
-    }
-    if all(low == result.workload.requests for low, _ in ran.values()):
+def unequal(result: Result, columns: list[Column]) -> list[str]:
+    """Who did how much of the work, where not all did all of it, and what that forbids."""
+    ran = [c for c in columns if c.ok and "requests_run" in c.ranges]
+    every = result.workload.requests
+    if all(c.ranges["requests_run"][0] == every for c in ran):
         return []
-    each = ", ".join(f"{c.label} {written(c, EVERY['requests_run'])}" for c in columns if c.ok)
-    return [
-        f"Not everybody ran all of them: in the time budget fitted {each}, always the first ones. "
-        "Rates and shares can be compared, but they are of unequal loads; totals cannot."
-    ]
+    each = ", ".join(f"{c.label} {written(c, EVERY['requests_run'])}" for c in ran)
+    within = f" in {budget}" if (budget := result.suite.get("budget")) else ""
+    said = (
+        f"Not everybody ran all {count(every)} requests{within}: {each}; "
+        "always the first ones. There is no factor between unequal loads, and the times that grow "
+        "with the load are only of who ran most."
+    )
+    if cut := [c.label for c in ran if c.cut_short]:
+        said += f" {' and '.join(cut)} takes all at once: of a part there is no rate of its own."
+    return [said]
 
 
 def _same(result: Result) -> str:

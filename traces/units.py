@@ -47,9 +47,14 @@ def rate(value: float | None) -> str:
     return f"{value:,.0f} tok/s" if value >= 100 else f"{value:.3g} tok/s"
 
 
-def ratio(value: float | None) -> str:
-    """A ratio."""
-    return DASH if value is None else f"{value:.3g}x"
+def rounded(value: float, digits: int) -> str:
+    """A number to so many digits, never with an exponent below a million: 399 to two is 400."""
+    return f"{float(f'{value:.{digits}g}'):g}"
+
+
+def ratio(value: float | None, digits: int = 3) -> str:
+    """A ratio; to two digits where a side was run only once."""
+    return DASH if value is None else f"{rounded(value, digits)}x"
 
 
 def times(value: float | None) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from compare.metrics import Metric
 from measure.result import Cell
 
 Key = tuple[str, str, str]
@@ -48,6 +49,16 @@ def other_work(base: Iterable[Cell], head: Iterable[Cell]) -> str:
         if one and two and one != two:
             return f"other work: {name} {' -> '.join('/'.join(map(str, s)) for s in (one, two))}"
     return ""
+
+
+def counted_ahead(cells: Iterable[Cell]) -> bool:
+    """Say whether tokens count as stored from when they were scheduled, as results once had it."""
+    return any(cell.kv is not None and cell.kv.counted == "scheduled" for cell in cells)
+
+
+def comparable(metric: Metric, one: Iterable[Cell], two: Iterable[Cell]) -> bool:
+    """Say whether a metric means the same on both sides."""
+    return not metric.of_stored or counted_ahead(one) == counted_ahead(two)
 
 
 def grouped(cells: Iterable[Cell]) -> dict[Key, list[Cell]]:

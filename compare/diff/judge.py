@@ -2,7 +2,8 @@
 
 A cell whose token counts changed did other work: incomparable, not slower. A cell with a check
 that always fails on one side and never on the other is invalid: its numbers stand there but gate
-nothing. A backend that stopped working, or stopped giving the right tokens, regressed.
+nothing. A backend that stopped working, or stopped giving the right tokens, regressed. What depends
+on when a token counts as stored has no verdict where the two sides count otherwise.
 """
 
 from collections import Counter
@@ -11,11 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from compare import metrics, noise, stats
-from compare.diff.cells import other_work, went_wrong
+from compare.diff.cells import comparable, other_work, went_wrong
 from compare.diff.outcome import CellDiff, Row
 from compare.metrics import Metric
 from compare.stats import Change, Summary, Verdict, Weight
 from measure.result import Cell
+
+OTHERWISE = "counted otherwise"
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -66,8 +69,12 @@ def _row(
     if not one or not two:
         return None
     tau = rules.tolerances.get(metric.name, metric.tolerance(base + head))
-    change = stats.compare(one, two, better=metric.better, tau=tau, exact=metric.exact)
-    weight, why = _weight(metric, change, bool(rules.metrics), requests)
+    if comparable(metric, base, head):
+        change = stats.compare(one, two, better=metric.better, tau=tau, exact=metric.exact)
+        weight, why = _weight(metric, change, bool(rules.metrics), requests)
+    else:
+        change = stats.apart(one, two, tau=tau)
+        weight, why = "advises" if metric.gates or rules.metrics else "shown", OTHERWISE
     return Row(
         metric=metric.name, title=metric.title, unit=metric.unit, change=change,
         weight=weight, why=why,

@@ -14,6 +14,8 @@ from compare.trend.outcome import Experiment, MetricSeries, Moved, Trend, TrendR
 from measure.result import Cell, Result
 
 SHORT = 12
+AHEAD = " (tokens stored when scheduled)"
+"""Another meaning is another series: results from before tokens counted from their own step on."""
 
 
 class Collector:
@@ -38,8 +40,10 @@ class Collector:
             group.changes.append(Moved(run=len(group.runs) - 1, what=what))
         for which, repeats in cells.grouped(result.runs).items():
             name = self._named(group, which, repeats)
+            ahead = cells.counted_ahead(repeats)
             for metric in self._metrics:
-                self._point(group, name, repeats, metric)
+                series = name + AHEAD if ahead and metric.of_stored else name
+                self._point(group, series, repeats, metric)
 
     def _named(self, group: Experiment, which: cells.Key, repeats: list[Cell]) -> str:
         """The cell's name; other work than its first is another cell, with a name of its own."""

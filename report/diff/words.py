@@ -2,6 +2,7 @@
 
 from math import isclose
 
+from compare.diff.judge import OTHERWISE
 from compare.diff.outcome import Diff, Mismatch, Row, Side
 from compare.stats import CONFIDENCE, MOST_REPEATS, Change
 from traces.units import show
@@ -78,6 +79,8 @@ def explanation(row: Row) -> str:
     """How the verdict came about, in one sentence."""
     c = row.change
     n = f"{c.base.n} against {c.head.n} repeats"
+    if row.why == OTHERWISE:
+        return f"tokens are stored when scheduled on one side, when executing on the other ({n})"
     if c.exact:
         return f"a count, tolerance {c.tau:.2%}: the change itself decides ({n})"
     if c.low is None or c.p is None:

@@ -1,7 +1,7 @@
 // The ledger's bars, what held slots were for, and held against live slots over the run.
 "use strict";
 
-const CAUSES = ["live", "reservation", "internal", "padding"];
+const CAUSES = ["live", "reservation", "scheduled_ahead", "internal", "padding"];
 // A line of the ledger has one colour on every machine; KV has that of live tokens.
 const LINE_COLORS = {
   context: "c0", runtime: "c0", weights: "c1", KV: "c2", activations: "c3", "allocator slack": "c4", code: "c5",
@@ -94,9 +94,9 @@ function drawWaste() {
     const labels = cells.map((cell) => escaped(cell.label));
     const value = (cell, cause) =>
       cause === "live" ? cell.kv.efficiency : (cell.kv.waste[cause] || {}).value ?? null;
-    const tints = { live: color("c2"), reservation: color("c4"), internal: color("c1"), padding: color("c6") };
+    const tints = { live: color("c2"), reservation: color("c4"), scheduled_ahead: color("c5"), internal: color("c1"), padding: color("c6") };
     const traces = cells.length ? CAUSES.map((cause) => ({
-      type: "bar", orientation: "h", name: cause === "live" ? "live tokens" : cause, y: labels,
+      type: "bar", orientation: "h", name: cause === "live" ? "live tokens" : cause.replace("_", " "), y: labels,
       x: cells.map((cell) => value(cell, cause)), marker: { color: tints[cause] },
       text: cells.map((cell) => (value(cell, cause) > (narrow() ? 0.17 : 0.05) ? `${(value(cell, cause) * 100).toFixed(1)} %` : "")),
       textposition: "inside", insidetextanchor: "middle", textangle: 0, textfont: { color: isDark() ? "#14171b" : "#ffffff" },

@@ -19,8 +19,10 @@ function drawSpeed() {
     ].filter(Boolean) : [],
     layout: { height: 320, xaxis: axis({ type: "category" }), yaxis: axis({ title: { text: "tok/s" }, rangemode: "tozero" }) },
   }));
-  const boxes = (pick) => () => {
-    const drawn = cells.map((cell) => ({ cell, values: cell.rows.map(pick).filter((v) => v !== null) })).filter(({ values }) => values.length);
+  // Waiting grows with the load: only those of a run that ran most requests stand beside each other.
+  const most = (cell) => largest(cells.filter((other) => other.dash === cell.dash).map((other) => other.rows.length));
+  const boxes = (pick, shown = cells) => () => {
+    const drawn = shown.map((cell) => ({ cell, values: cell.rows.map(pick).filter((v) => v !== null) })).filter(({ values }) => values.length);
     const { unit, short, size } = timeUnit(largest(drawn.flatMap(({ values }) => values)));
     return {
       traces: drawn.map(({ cell, values }) => ({
@@ -30,7 +32,7 @@ function drawSpeed() {
       layout: { height: 320, xaxis: axis({ type: "category" }), yaxis: axis({ title: { text: unit }, rangemode: "tozero" }) },
     };
   };
-  plot("ttft", boxes((row) => (row.first === null ? null : row.first - row.arrive)));
+  plot("ttft", boxes((row) => (row.first === null ? null : row.first - row.arrive), cells.filter((cell) => cell.rows.length === most(cell))));
   plot("tpot", boxes((row) => (row.first === null || row.last === null || row.output < 2 ? null : (row.last - row.first) / (row.output - 1))));
   plot("itl", () => {
     const drawn = seen().filter((cell) => cell.picture.gaps);
@@ -49,7 +51,7 @@ function drawSpeed() {
 }
 
 function drawEnergy() {
-  const cells = page.data.cells.filter((cell) => cell.timing && cell.timing.joules_per_token !== null);
+  const cells = page.data.cells.filter((cell) => cell.timing && cell.throughput && cell.timing.joules_per_token !== null);
   plot("energy", () => ({
     traces: cells.length ? [{
       type: "bar", x: cells.map((cell) => escaped(cell.label)), y: cells.map((cell) => cell.timing.joules_per_token),

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from benchmarks.synthetic import Shop, timed, with_cells
+from measure import canonical
 from measure.result import Check, Parity
 
 
@@ -128,6 +129,59 @@ def test_another_experiment_is_refused(pagedbench, stored, base, change, named):
     forced = pagedbench("diff", base, head, "--force", "--explain")
     assert forced.code == 3
     assert "output throughput" in forced.out
+
+
+def before_it_was_said(result):
+    """The result as schema 2 wrote it: vllm scheduled ahead, and when tokens count was not said.
+
+    It counted a token more in every twenty: 95 % of the slots held where today says 90.
+    """
+    plain = json.loads(canonical.dumps(result))
+    plain["schema"] = 2
+    for cell in plain["cells"]:
+        del cell["kv"]["counted"]
+        if cell["label"] == "vllm":
+            cell["engine"] = {"settings": {"async_scheduling": True}}
+            cell["kv"]["peak_live"] += 20
+            for name in ("efficiency", "step_efficiency", "mean_live"):
+                cell["kv"][name] *= 1.05
+    return json.dumps(plain).encode()
+
+
+def test_what_is_counted_otherwise_has_no_verdict(pagedbench, tmp_path, stored):
+    old = tmp_path / "old.json"
+    old.write_bytes(before_it_was_said(Shop(repeats=1).result()))
+    head = stored("head", seed=2, repeats=1)
+    done = pagedbench("diff", old, head, "--format", "json")
+    assert done.code == 0
+    (vllm,) = (cell for cell in json.loads(done.out)["cells"] if cell["label"] == "vllm")
+    found = {row["metric"]: row for row in vllm["rows"]}
+    otherwise = {name for name, row in found.items() if row["why"] == "counted otherwise"}
+    assert otherwise == {
+        "kv_efficiency", "kv_step_efficiency", "kv_bytes_per_live_token", "kv_peak_live",
+    }  # fmt: skip
+    assert {found[name]["change"]["verdict"] for name in otherwise} == {"none"}
+    assert {found[name]["change"]["ratio"] for name in otherwise} == {None}
+    assert found["kv_peak_reserved"]["change"]["verdict"] == "unchanged"
+    (line,) = (
+        line
+        for line in pagedbench("diff", old, head).out.splitlines()
+        if "KV efficiency per step" in line
+    )
+    assert "counted otherwise" in line
+    assert pagedbench("diff", old, head, "--strict").code == 5
+    assert "stored when scheduled on one side" in pagedbench("diff", old, head, "--explain").out
+
+
+def test_restated_numbers_are_compared_with_todays(pagedbench, stored):
+    """The same shares worked out of an old trace: a loss of slots is still found."""
+    restated = Shop(repeats=1).result()
+    for cell in restated.cells:
+        assert cell.kv
+        cell.kv.counted = "restated"
+    head = stored("head", seed=2, repeats=1, more_slots={"vllm": 16})
+    done = pagedbench("diff", stored("base", restated), head, "--format", "json")
+    assert ("vllm", "kv_step_efficiency") in rows(done, "regressed")
 
 
 def test_gpu_model_and_count_are_refused(pagedbench, stored):

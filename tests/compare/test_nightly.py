@@ -149,6 +149,26 @@ def test_only_nights_that_did_the_same_work_teach():
     assert {f.nights for f in tonight.findings if f.cell == "vllm"} == {6}
 
 
+def test_another_meaning_of_stored_is_learned_anew(year):
+    """Six nights counted tokens when they were scheduled, 6 % more than tonight, which does not."""
+    toy = year(6)
+    for path in toy.path.glob("results/*/result.json"):
+        plain = json.loads(path.read_text())
+        plain["schema"] = 2
+        for cell in plain["cells"]:
+            del cell["kv"]["counted"]
+            cell["engine"] = {"settings": {"async_scheduling": cell["label"] == "vllm"}}
+            if cell["label"] == "vllm":
+                cell["kv"]["step_efficiency"] *= 1.06
+        path.write_text(json.dumps(plain))
+    assert "seed: fine" in toy.pagedbench("nightly").out
+    verdicts = {(f["cell"], f["metric"]): f["verdict"] for f in judged(toy)["findings"]}
+    learning = {key for key, verdict in verdicts.items() if verdict == "learning"}
+    assert learning == {("vllm", "kv_efficiency"), ("vllm", "kv_step_efficiency")}
+    assert verdicts["vllm", "kv_peak_reserved"] == "normal"
+    assert verdicts["hf-static", "kv_step_efficiency"] == "normal"
+
+
 def test_what_changed_since_the_night_before_is_named():
     before = [Before(result=Shop(seed=s).result()) for s in range(6)]
     changed = Shop(seed=9, environment={"driver": "590"}).result()

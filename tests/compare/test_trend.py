@@ -66,6 +66,27 @@ def test_other_work_is_a_series_of_its_own():
     assert not any(key[0].startswith("vllm") for key in steps(found))
 
 
+def test_another_meaning_of_stored_is_a_series_of_its_own(pagedbench, tmp_path):
+    """Ten nights that counted tokens when they were scheduled, ten that count them when computed.
+
+    470 of 512 slots, then 450: no step in either, and what does not depend on it goes on.
+    """
+    for day, result in enumerate(months(20, lambda d: {})):
+        for cell in (cell for cell in result.cells if cell.label == "vllm"):
+            cell.kv.counted = "scheduled" if day < 10 else "executing"
+            cell.kv.step_efficiency = (470 if day < 10 else 450) / 512
+        folder = tmp_path / f"2026-{day:03}"
+        folder.mkdir()
+        (folder / "result.json").write_bytes(canonical.dumps(result))
+    (group,) = json.loads(pagedbench("trend", "--results", tmp_path, "--json").out)["groups"]
+    runs = {(s["cell"], s["metric"]): s["runs"] for s in group["series"]}
+    assert runs["vllm (tokens stored when scheduled)", "kv_step_efficiency"] == list(range(10))
+    assert runs["vllm", "kv_step_efficiency"] == list(range(10, 20))
+    assert runs["vllm", "kv_peak_reserved"] == list(range(20))
+    assert runs["hf-static", "kv_step_efficiency"] == list(range(20))
+    assert not any(series["steps"] for series in group["series"] if "kv_" in series["metric"])
+
+
 def test_down_and_up_again_are_two_steps():
     slow = range(20, 40)
     found = steps(trend(months(60, lambda d: {"slower": {"vllm": 1.2}} if d in slow else {})))

@@ -50,7 +50,7 @@ def row(text: str, title: str) -> list[str]:
 def test_the_table_has_the_numbers_of_the_result(result):
     text = printed(result)
     labels = ["hf-sequential", "hf-static", "hf-batched", "hf-paged", "vllm"]
-    assert row(text, "hf-sequential  ") == labels
+    assert row(text, "hf-sequential ") == labels
     efficiency = {cell.label: cell.kv and cell.kv.efficiency for cell in result.cells}
     shown = row(text, "memory efficiency")[2:]
     assert shown == [units.share(efficiency[label]) for label in labels]
@@ -65,9 +65,9 @@ def test_a_failed_backend_is_a_row_with_its_last_lines(result):
 
 
 def test_a_narrow_terminal_gets_several_tables(result):
-    text = printed(result, width=70)
+    text = printed(result, width=60)
     assert text.count("memory efficiency") == 3
-    assert max(map(len, text.splitlines())) <= 70
+    assert max(map(len, text.splitlines())) <= 60
 
 
 def test_the_sentences_say_that_the_pool_is_a_setting(result):
@@ -144,9 +144,9 @@ def test_a_second_repeat_that_fails_shows_and_counts_for_nothing(result):
     assert two.values == one.values
     assert (two.parity, two.left_out) == (bad, 1)
     said = words.notes(two)
-    assert "vllm: not the model's tokens: 3 of 4 differ" in said
-    assert "vllm: left out of its numbers: 1 of 2 repeats" in said
-    assert "vllm: check failed: output tokens: 640 against 642" in said
+    assert "vllm*: not the model's tokens: 3 of 4 differ" in said
+    assert "vllm*: left out of its numbers: 1 of 2 repeats" in said
+    assert "vllm*: check failed: output tokens: 640 against 642" in said
     assert row(printed(both), "same tokens")[-1] == "fail"
     shown = dict(view.result_view(both, "").checks)
     assert [seen and seen.verdict for seen in shown["output tokens"]][-1] == "fail"
@@ -157,7 +157,7 @@ def test_counts_that_differ_between_repeats_are_a_range(result):
     vllm = result.cells[-1]
     repeats = [msgspec.structs.replace(vllm, repeat=n, requests_run=4 - n) for n in range(2)]
     both = msgspec.structs.replace(result, cells=[*result.cells[:-1], *repeats])
-    title = next(line for line in printed(both).splitlines() if line.startswith("  requests   "))
+    title = next(line for line in printed(both).splitlines() if line.startswith(" requests   "))
     assert title.split()[-1] == "3-4"
     assert "vllm 3-4" in " ".join(words.sentences(both, summary.columns(both)))
     changed = {found.title: found.cells for found in changes(result, both).rows}
@@ -196,9 +196,24 @@ def test_divergence_is_shown(result):
         max_regret=0.12, mean_regret=0.001,
     )  # fmt: skip
     cells = [msgspec.structs.replace(cell, parity=parity) for cell in result.cells]
-    text = printed(msgspec.structs.replace(result, cells=cells), width=200)
+    text = " ".join(words.notes(summary.columns(msgspec.structs.replace(result, cells=cells))[-1]))
     said = "first differs from hf-sequential at request r1, token 17: id 5 (log-probability -1.250)"
     assert said in text
+
+
+def test_a_doubt_stands_beside_the_number_on_the_page_and_in_markdown(result):
+    cells = [
+        msgspec.structs.replace(cell, suspect=["clocks held back"] if cell.label == "vllm" else [])
+        for cell in result.cells
+    ]
+    doubtful = msgspec.structs.replace(result, cells=cells)
+    shown = view.result_view(doubtful, "")
+    assert [column.heading for column in shown.columns][-1] == "vllm*"
+    assert all("vllm*: doubtful: clocks held back." in fact.caveat for fact in shown.facts)
+    assert all(fact.text.startswith("vllm* ") for fact in shown.facts)
+    head = next(line for line in markdown.render(doubtful).splitlines() if line.startswith("| "))
+    assert "vllm\\*" in head
+    assert not any("*" in column.heading for column in view.result_view(result, "").columns[:-1])
 
 
 def test_markdown_shows_outside_text_as_text(result):
