@@ -58,8 +58,8 @@ class Workload(Struct, kw_only=True):
 class Phase(Struct, kw_only=True):
     """One phase of a worker: seconds it took, memory at its end, highest memory seen in it.
 
-    Device bytes are NVML's `used`, summed over the devices; host bytes are the process tree's PSS
-    (RSS where the sampler had no PSS).
+    Device bytes are NVML's `used`, above what was used before the cell; host bytes are the process
+    tree's PSS (RSS where the sampler had no PSS).
     """
 
     name: str
@@ -147,6 +147,19 @@ class Ledger(Struct, kw_only=True):
     edges: list[Edge] = field(default_factory=list)
 
 
+class Enough(Struct, kw_only=True):
+    """The smallest KV cache that holds what this run held at its peak.
+
+    `pool_blocks` are as the engine counts them, with those it keeps back; null where there are
+    none. `gpu_memory_utilization` is the share of the device that this pool and all else in the
+    ledger but the slack take; null without a GPU, or where a line is not known.
+    """
+
+    pool_blocks: int | None
+    pool_bytes: int
+    gpu_memory_utilization: float | None
+
+
 class Timing(Struct, kw_only=True):
     """Seconds. Percentiles are shown for any number of requests but gate only when supported."""
 
@@ -201,6 +214,7 @@ class Point(Struct, kw_only=True):
     output_tokens: int | None = None
     timing: Timing | None = None
     kv: Kv | None = None
+    enough: Enough | None = None
     parity: Parity | None = None
     validity: list[Check] = field(default_factory=list)
     suspect: list[str] = field(default_factory=list)
@@ -226,7 +240,8 @@ class Cell(Struct, kw_only=True):
     ledger: Ledger | None = None
     phases: list[Phase] = field(default_factory=list)
     device_after: int | None = None
-    """Device memory in use once the cell's processes were gone."""
+    """Device memory in use once the cell's processes were gone, above what was before."""
+    enough: Enough | None = None
     parity: Parity | None = None
     validity: list[Check] = field(default_factory=list)
     suspect: list[str] = field(default_factory=list)
@@ -261,7 +276,7 @@ class Result(Struct, kw_only=True):
 
 def _of_points(cell: Cell) -> list[Cell]:
     names = ("label", "repeat", "requests_run", "truncated", "output_tokens", "timing", "kv",
-             "parity", "validity", "rows")  # fmt: skip
+             "enough", "parity", "validity", "rows")  # fmt: skip
     return [
         structs.replace(
             cell, points=[], options={**cell.options, **point.changes},

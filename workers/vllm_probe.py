@@ -40,10 +40,7 @@ class Probe:
 
     def pagedbench_reset_peak(self, device: str) -> None:
         """Start the allocator's peak anew."""
-        if device == "cuda":
-            import torch
-
-            torch.cuda.reset_peak_memory_stats()
+        torch_memory.reset_peak(device)
 
     def pagedbench_record(self, on: bool) -> None:
         """Switch the scheduler's recording, while no request runs.

@@ -12,7 +12,7 @@ from measure.result import Cell
 from measure.watched import ABOUT
 from orchestrator.store import Folder
 from report import pages, perfetto, table, watched
-from traces.errors import Problem
+from traces.errors import INVALID, Problem
 
 
 @click.command(name="report")
@@ -35,6 +35,8 @@ def command(folder: Path, timeline: bool) -> None:
         written.append(perfetto.write(folder, run))
     table.show(result, Console())
     click.echo(f"\nWritten: {', '.join(str(path) for path in written)}")
+    if any(cell.status == "invalid" for cell in result.cells):
+        raise SystemExit(INVALID)
 
 
 def _check_traces(folder: Path) -> None:

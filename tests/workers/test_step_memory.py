@@ -76,7 +76,7 @@ def test_external_waste_is_measured(tmp_path, torch):
 def test_the_ledger_and_the_edges_take_none_of_it(tmp_path, torch):
     timeline = merge(record(tmp_path / "t.jsonl", torch))
     assert timeline.alloc == []
-    assert phase_ends(timeline, timeline.seen.used(), 0) == []
+    assert phase_ends(timeline, timeline.seen.used()) == []
     assert close_ledger(timeline, 0) is None  # nobody watched the device
 
 
