@@ -94,7 +94,8 @@ def _allocator(timeline: Timeline, ledger: Ledger | None) -> Check:
     what is there beside the pool cannot be judged.
     """
     name = "allocator at rest: weights, KV pool and mask against what is handed out"
-    rest, named = allocator.at_rest(timeline), named_at_rest(timeline)
+    rest, known = allocator.at_rest(timeline), named_at_rest(timeline)
+    named = None if known is None else float(known)
     facts = timeline.facts
     attention = (facts.settings or {}).get("attention")
     if ledger is None or not rest:

@@ -15,13 +15,18 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field, structs
 
+from measure.memory import Edge as Edge
+from measure.memory import Enough as Enough
+from measure.memory import How as How
+from measure.memory import Ledger as Ledger
+from measure.memory import Line as Line
+from measure.memory import Phase as Phase
 from traces.cell import Status
 from traces.parity import Parity as Parity
 from traces.parity import Verdict
 
 SCHEMA_VERSION = 3
 
-How = Literal["measured", "derived", "n/a"]
 FreeForm = dict[str, Any]
 """What is kept as it was said: settings, versions, notes."""
 Counted = Literal["executing", "restated", "scheduled"]
@@ -53,21 +58,6 @@ class Workload(Struct, kw_only=True):
     output_tokens: int
     max_total: int
     """Longest prompt plus output of one request."""
-
-
-class Phase(Struct, kw_only=True):
-    """One phase of a worker: seconds it took, memory at its end, highest memory seen in it.
-
-    Device bytes are NVML's `used`, above what was used before the cell; host bytes are the process
-    tree's PSS (RSS where the sampler had no PSS).
-    """
-
-    name: str
-    seconds: float
-    device_end: int | None = None
-    device_peak: int | None = None
-    host_end: int | None = None
-    host_peak: int | None = None
 
 
 class Kv(Struct, kw_only=True):
@@ -108,56 +98,6 @@ class Share(Struct, kw_only=True):
 
     value: float | None
     how: How
-
-
-class Line(Struct, kw_only=True):
-    """One line of the memory ledger."""
-
-    name: str
-    bytes: int | None
-    how: How
-    note: str = ""
-
-
-class Edge(Struct, kw_only=True):
-    """Memory at the end of a phase, by who took it: allocator, its slack, and what is outside.
-
-    `total` is measured from outside the process, above the baseline; the parts are the process's
-    own counts of the same moment. `outside` is null where the process cannot count it.
-    """
-
-    phase: str
-    total: int | None
-    allocated: int | None
-    slack: int | None
-    outside: int | None
-    residual: int | None
-
-
-class Ledger(Struct, kw_only=True):
-    """Bytes at the peak of the run: the lines and the residual add up to `total`."""
-
-    against: Literal["nvml", "pss"]
-    total: int
-    """Above the baseline, which is what was there before the cell."""
-    baseline: int = 0
-    lines: list[Line]
-    residual: int
-    flagged: bool
-    edges: list[Edge] = field(default_factory=list)
-
-
-class Enough(Struct, kw_only=True):
-    """The smallest KV cache that holds what this run held at its peak.
-
-    `pool_blocks` are as the engine counts them, with those it keeps back; null where there are
-    none. `gpu_memory_utilization` is the share of the device that this pool and all else in the
-    ledger but the slack take; null without a GPU, or where a line is not known.
-    """
-
-    pool_blocks: int | None
-    pool_bytes: int
-    gpu_memory_utilization: float | None
 
 
 class Timing(Struct, kw_only=True):

@@ -12,20 +12,20 @@ from measure.result import Cell
 from measure.watched import ABOUT
 from orchestrator.store import Folder
 from report import pages, perfetto, table, watched
-from traces.errors import INVALID, Problem
+from traces.errors import INVALID, OK, Problem
 
 
 @click.command(name="report")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--perfetto", "timeline", is_flag=True,
               help="Also write trace.json.gz, which opens in ui.perfetto.dev.")  # fmt: skip
-def command(folder: Path, timeline: bool) -> None:
+def command(folder: Path, timeline: bool) -> int:
     """Make the report of a results folder anew, from its traces."""
     if not folder.is_dir():
         raise Problem(f"{folder}: no such results folder")
     if (folder / ABOUT).is_file():  # left by `pagedbench monitor`
         click.echo(watched.text(watched.write(folder)), nl=False)
-        return
+        return OK
     _check_traces(folder)
     run = build.Run(folder)
     result = build.build(folder, run=run)
@@ -35,8 +35,7 @@ def command(folder: Path, timeline: bool) -> None:
         written.append(perfetto.write(folder, run))
     table.show(result, Console())
     click.echo(f"\nWritten: {', '.join(str(path) for path in written)}")
-    if any(cell.status == "invalid" for cell in result.cells):
-        raise SystemExit(INVALID)
+    return INVALID if any(cell.status == "invalid" for cell in result.cells) else OK
 
 
 def _check_traces(folder: Path) -> None:
