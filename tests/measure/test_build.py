@@ -145,6 +145,7 @@ def test_the_memory_of_phases_is_above_what_was_there_before(tmp_path):
     (cell,) = build(made.path, meta(device="cuda")).cells
     found = {phase.name: phase for phase in cell.phases}
     assert found["load"].device_end == 300 * MIB
+    assert cell.ledger is not None
     assert found["run"].device_peak == cell.ledger.total == 500 * MIB
     assert (cell.ledger.baseline, cell.device_after) == (1000 * MIB, 0)
 
