@@ -90,8 +90,8 @@ def _ledger(ledger: Ledger | None) -> Check:
 def _allocator(timeline: Timeline, ledger: Ledger | None) -> Check:
     """Before the first request, what is handed out must be weights, pool and little else.
 
-    Transformers' paged cache makes a mask without flash attention; where a trace does not name it,
-    what is there beside the pool cannot be judged.
+    Where a trace does not name the mask that Transformers' paged cache makes, or kernels repacked
+    the weights, what is there beside them cannot be judged.
     """
     name = "allocator at rest: weights, KV pool and mask against what is handed out"
     rest, known = allocator.at_rest(timeline), named_at_rest(timeline)
@@ -102,5 +102,7 @@ def _allocator(timeline: Timeline, ledger: Ledger | None) -> Check:
         return check(name, named, None)
     if facts.kv_layout == "paged" and attention in MASKED and facts.mask_bytes is None:
         return check(name, named, None, missing="this trace does not say how large the mask is")
+    if facts.weights_repacked:
+        return check(name, named, None, missing="kernels keep the weights in a form of their own")
     room = max(WORKSPACE[ledger.against], LIMIT[ledger.against] * ledger.total)
     return check(name, named, float(rest), room / rest)

@@ -25,6 +25,8 @@ class EngineFacts(Struct, kw_only=True, omit_defaults=True):
     `num_blocks`; rows of `max_cache_len` slots, `batch` at once; `pool_bytes` taken up front.
     `bytes_per_slot` is by the tensors, `formula_bytes_per_slot` by the model's shape. A cache that
     grows is made of `cache_tensors` equal ones. `mask_bytes` are of a mask that is made up front.
+    Where kernels made copies of their own (`weights_repacked`), `weights_bytes` are those of the
+    checkpoint.
 
     Beside it: `graph_bytes` are of CUDA graphs, in the allocator's pool and of the driver;
     `context_bytes` are outside the allocator once warm, without the graphs. The engine's own
@@ -44,6 +46,7 @@ class EngineFacts(Struct, kw_only=True, omit_defaults=True):
     cache_tensors: int | None = None
     mask_bytes: int | None = None
     weights_bytes: int | None = None
+    weights_repacked: bool | None = None
     context_at_import_bytes: int | UnsetType | None = UNSET  # null: there is no device to ask
     context_bytes: int | None = None
     graph_bytes: int | None = None

@@ -35,6 +35,7 @@ class Probe:
         if any(not parameter.numel() for parameter in model.parameters()):
             elements = checkpoint.elements(Path(self.model_config.model))
             facts.weights_bytes = elements and elements * self.model_config.dtype.itemsize
+            facts.weights_repacked = True
         facts.pool_bytes = torch_memory.tensor_bytes(_flat(self.model_runner.kv_caches))
         return to_values(facts)
 
