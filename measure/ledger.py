@@ -78,7 +78,7 @@ def _at_rest(timeline: Timeline) -> list[Line]:
     lines = [
         _line("weights", facts.weights_bytes, "measured", "bytes of the tensors"),
         _kv(timeline),
-        _line("workspace", other, "measured", "handed out before the first request, less the rest"),
+        _line("workspace", other, "measured", "there before the first request, beside all named"),
     ]
     if facts.mask_bytes:
         lines.append(_line("attention mask", facts.mask_bytes, "measured", "made up front"))
