@@ -9,6 +9,8 @@ Schema history
     2  kv.step_efficiency: exact, beside the time-weighted efficiency; null in a result read from 1
     3  points: several run windows in one engine;
        kv.counted: when a token counts as stored; waste has what is scheduled ahead apart
+       enough: the smallest KV cache that would do; status "invalid": an invariant is broken;
+       device bytes of phases are above what was there before the cell
 """
 
 from typing import Any, Literal
