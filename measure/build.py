@@ -11,8 +11,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field
 
-from measure import canonical, kv, ledger, phases, result, timing
+from measure import canonical, invariants, kv, ledger, phases, result, timing
 from measure.checks import run_checks
+from measure.enough import enough
 from measure.load import CellFiles, load_cells, read_json, samples
 from measure.merge import merge
 from measure.sampled import Sampled, sampled
@@ -89,7 +90,7 @@ class Run:
         self, files: CellFiles, formula: int | None = None, cores: int | None = None
     ) -> result.Cell:
         """One cell's numbers. `formula` is what a slot's bytes should be by the model's shape."""
-        asked = [request.output_tokens for request in self.requests]
+        asked = {request.id: request.output_tokens for request in self.requests}
         made = cell(files.about, self.timeline(files), asked, formula, cores)
         if bad := files.damage.bad + self.damage.bad:
             made.suspect.append(f"{bad} lines of the traces could not be read")
@@ -123,23 +124,27 @@ def build(folder: Path, meta: Meta | None = None, run: Run | None = None) -> res
 def cell(
     about: About,
     timeline: Timeline,
-    asked: list[int],
+    asked: dict[str, int],
     formula: int | None = None,
     cores: int | None = None,
 ) -> result.Cell:
     """One cell: what cell.json says of it, and what its timeline shows."""
-    before, after = about.certificate.before, about.certificate.after
-    memory = ledger.close_ledger(timeline, before.used if before else None)
-    points = [
-        _point(point, about, at_point(timeline, point.name), memory, asked, formula, cores)
+    after = about.certificate.after
+    before = about.certificate.before.used if about.certificate.before else None
+    memory = ledger.close_ledger(timeline, before)
+    windows = [
+        (point, at_point(timeline, point.name))
         for point in about.points
         if point.name in timeline.points
+    ]
+    points = [
+        _point(point, about, window, memory, asked, formula, cores) for point, window in windows
     ]
     counted = len(timeline.requests) or None
     speed = None if points else timing.summarize(timeline)
     cache = None if points else kv.summarize(timeline)
-    wanted = sum(asked[: counted or 0]) or None
-    return result.Cell(
+    wanted = sum([*asked.values()][: counted or 0]) or None
+    made = result.Cell(
         label=about.label,
         backend=about.backend,
         options=about.options,
@@ -153,8 +158,9 @@ def cell(
         timing=speed,
         kv=cache,
         ledger=memory,
-        phases=phases.summarize(timeline),
-        device_after=after.used if after else None,
+        phases=phases.summarize(timeline, before),
+        device_after=phases.device_after(timeline, before, after.used if after else None),
+        enough=enough(timeline, cache, memory),
         parity=about.parity,
         validity=run_checks(timeline, cache, memory, speed, wanted, formula),
         suspect=list(dict.fromkeys([*about.suspect, *([] if points else doubts(timeline, cores))])),
@@ -162,16 +168,18 @@ def cell(
         rows=[] if points else timing.rows(timeline),
         points=points,
     )
+    invariants.judge(made, [window for _, window in windows] or [timeline], asked)
+    return made
 
 
 def _point(
-    point: Point, about: About, timeline: Timeline, memory: result.Ledger | None, asked: list[int],
-    formula: int | None, cores: int | None,
+    point: Point, about: About, timeline: Timeline, memory: result.Ledger | None,
+    asked: dict[str, int], formula: int | None, cores: int | None,
 ) -> result.Point:  # fmt: skip
     """One run window of a cell; its memory is the cell's."""
     counted = len(timeline.requests) or None
     speed, cache = timing.summarize(timeline), kv.summarize(timeline)
-    wanted = sum(asked[: counted or 0]) or None
+    wanted = sum([*asked.values()][: counted or 0]) or None
     budget = {} if point.kv_budget is None else {"kv_budget": point.kv_budget}
     return result.Point(
         label=point.label,
@@ -182,6 +190,7 @@ def _point(
         output_tokens=sum(r.output_tokens for r in timeline.requests) if counted else None,
         timing=speed,
         kv=cache,
+        enough=enough(timeline, cache, memory),
         parity=about.parities.get(point.name),
         validity=run_checks(timeline, cache, memory, speed, wanted, formula),
         suspect=doubts(timeline, cores),

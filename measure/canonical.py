@@ -20,6 +20,7 @@ from traces.records import FreeForm
 MAX_BYTES = 256 << 20
 DIGITS = 6
 WHOLE = 1 << 53  # beyond it a double does not hold every whole number
+DEVICE_BYTES = ("device_end", "device_peak", "device_after")
 EXACT = ("suite", "options", "environment", "volatile")  # settings and notes: not rounded
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
@@ -87,23 +88,30 @@ def _upgraded(plain: Any, version: int) -> Any:
     return plain
 
 
-def _kvs(plain: FreeForm) -> Iterator[tuple[FreeForm, FreeForm]]:
-    """Yield each cell that has KV numbers, with them; the types refuse anything odd later."""
+def _parts(plain: FreeForm, name: str) -> Iterator[tuple[FreeForm, FreeForm]]:
+    """Yield each cell that has this part, with it; the types refuse anything odd later."""
     cells = plain.get("cells")
     for cell in cells if isinstance(cells, list) else []:
-        if isinstance(cell, dict) and isinstance(kv := cell.get("kv"), dict):
-            yield cell, kv
+        if isinstance(cell, dict) and isinstance(part := cell.get(name), dict):
+            yield cell, part
 
 
 def _from_1(plain: FreeForm) -> None:
     """1 had no step efficiency."""
-    for _, kv in _kvs(plain):
+    for _, kv in _parts(plain, "kv"):
         kv["step_efficiency"] = None
 
 
 def _from_2(plain: FreeForm) -> None:
-    """2 counted tokens as stored when they were scheduled, which some engines do ahead."""
-    for cell, kv in _kvs(plain):
+    """2 counted tokens as stored when they were scheduled, which some engines do ahead; and device
+    bytes of phases with what was there before the cell, which the ledger knows."""
+    for cell, ledger in _parts(plain, "ledger"):
+        baseline, phases = ledger.get("baseline"), cell.get("phases")
+        for part in [cell, *(phases if isinstance(phases, list) else [])]:
+            for name in DEVICE_BYTES if isinstance(part, dict) else ():
+                if isinstance(baseline, int) and isinstance(part.get(name), int):
+                    part[name] -= baseline
+    for cell, kv in _parts(plain, "kv"):
         engine = cell.get("engine")
         settings = engine.get("settings") if isinstance(engine, dict) else None
         ahead = isinstance(settings, dict) and settings.get("async_scheduling")

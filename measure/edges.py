@@ -12,17 +12,24 @@ from measure.timeline import Timeline
 from traces.records import Alloc
 
 
-def phase_ends(timeline: Timeline, memory: Series, baseline: int) -> list[Edge]:
-    """One entry for each phase at whose end the process counted its memory."""
+def at_edge(timeline: Timeline, where: str) -> Alloc | None:
+    """The allocator as the process counted it at a phase's edge."""
+    found = [alloc for alloc in timeline.alloc if alloc.where == where]
+    return found[-1] if found else None
+
+
+def phase_ends(timeline: Timeline, memory: Series) -> list[Edge]:
+    """One entry for each phase at whose end the process counted its memory.
+
+    `memory` is the whole of it, seen from outside, in bytes above the baseline.
+    """
     counted = {alloc.where: alloc for alloc in timeline.alloc}
     found = []
     for phase in timeline.phases:
         alloc = counted.get(f"{phase}.end")
         window = timeline.window(phase)
         if alloc is not None and window is not None:
-            used = at_end(memory, alloc.t)
-            total = None if used is None else used - baseline
-            found.append(_edge(phase, total, alloc, timeline))
+            found.append(_edge(phase, at_end(memory, alloc.t), alloc, timeline))
     return found
 
 

@@ -2,18 +2,21 @@
 
 On a GPU the lines must add up to what NVML says the cell used above the clean baseline; on a CPU
 to the PSS of its process tree. What no line explains is the residual: it is shown, and above a
-limit the cell is flagged. A size that could not be had stays null and is never guessed, so its
-bytes are then in the residual.
+limit, or where a line is below zero, the cell is flagged. A size that could not be had stays null
+and is never guessed, so its bytes are then in the residual.
 """
 
-from measure.edges import phase_ends
-from measure.phases import at_end, host_memory
+from measure import allocator
+from measure.allocator import GROWING
+from measure.edges import at_edge, phase_ends
+from measure.phases import above, at_end, device_baseline, host_memory
 from measure.result import How, Ledger, Line
 from measure.steps import kv_steps
 from measure.timeline import Timeline
-from traces.records import Alloc
 
 LIMIT = {"nvml": 0.02, "pss": 0.05}
+NOISE = {"nvml": 0.0, "pss": 0.01}  # of the total: a heap also gives back what the imports left
+SLACK, OTHER = "allocator slack", "other"
 
 
 def close_ledger(timeline: Timeline, baseline: int | None) -> Ledger | None:
@@ -26,23 +29,20 @@ def close_ledger(timeline: Timeline, baseline: int | None) -> Ledger | None:
 def device_ledger(timeline: Timeline, baseline: int | None) -> Ledger | None:
     """Against NVML's used bytes, above what was used before the cell."""
     begin, end = timeline.window("run") or (0, 0)
-    used = timeline.seen.used()
+    below = device_baseline(timeline, baseline)
+    used = above(timeline.seen.used(), below)
     peak = used.between(begin, end).peak()
     if peak is None:
         return None
-    below = baseline if baseline is not None else int(used.at(timeline.start) or 0)
-    facts, at_peak = timeline.facts, _allocator_peak(timeline)
-    weights = _line("weights", facts.weights_bytes, "measured", "bytes of the tensors")
-    kv = _kv(timeline)
+    facts = timeline.facts
     lines = [
         _line("context", facts.context_bytes, "measured", "driver, modules, libraries"),
-        weights,
-        kv,
-        *_allocator(at_peak, weights.bytes, kv.bytes, facts.graph_pool_bytes or 0),
+        *_at_rest(timeline),
+        *_working(timeline),
         _line("CUDA graphs", facts.graph_bytes, "measured", "grown while capturing"),
     ]
-    found = _closed("nvml", int(peak) - below, below, lines)
-    found.edges = phase_ends(timeline, used, below)
+    found = _closed("nvml", int(peak), below, lines)
+    found.edges = phase_ends(timeline, used)
     return found
 
 
@@ -53,8 +53,83 @@ def host_ledger(timeline: Timeline) -> Ledger | None:
     if peak is None:
         return None
     found = _closed("pss", int(peak), 0, _host_lines(timeline))
-    found.edges = phase_ends(timeline, host_memory(timeline), 0)
+    found.edges = phase_ends(timeline, host_memory(timeline))
     return found
+
+
+def named_at_rest(timeline: Timeline) -> int | None:
+    """Bytes that must be handed out before the first request: weights, pool, and a mask.
+
+    Weights that are mapped from their file are in no heap.
+    """
+    facts, kv = timeline.facts, _kv(timeline).bytes
+    if facts.weights_bytes is None or kv is None:
+        return None
+    mapped = min(facts.weights_bytes, facts.pss_weights_file_bytes.get("run.end") or 0)
+    stays = 0 if facts.kv_layout in GROWING else kv
+    return facts.weights_bytes - mapped + stays + (facts.mask_bytes or 0)
+
+
+def _at_rest(timeline: Timeline) -> list[Line]:
+    """What has its place before the first request, and the cache."""
+    facts = timeline.facts
+    rest, named = allocator.at_rest(timeline), named_at_rest(timeline)
+    other = None if rest is None or named is None else rest - named
+    lines = [
+        _line("weights", facts.weights_bytes, "measured", "bytes of the tensors"),
+        _kv(timeline),
+        _line("workspace", other, "measured", "there before the first request, beside all named"),
+    ]
+    if facts.mask_bytes:
+        lines.append(_line("attention mask", facts.mask_bytes, "measured", "made up front"))
+    return lines
+
+
+def _working(timeline: Timeline) -> list[Line]:
+    """What a step takes beside the cache, and the allocator's slack.
+
+    The graphs' pool is reserved, and as a rule free, so it is taken from the slack first.
+    """
+    peak = allocator.run_peak(timeline)
+    slack = None
+    if peak is not None:
+        free = peak.reserved - peak.allocated - (timeline.facts.graph_pool_bytes or 0)
+        slack = max(free, 0)
+    return [
+        *_activations(timeline, peak),
+        _line(SLACK, slack, "measured", "reserved less allocated, at their peaks"),
+    ]
+
+
+def _activations(timeline: Timeline, peak: allocator.Peak | None) -> list[Line]:
+    """The allocator's peak above what is there before it, or after it where the cache grows.
+
+    A trace without peaks of steps says only what the peak was above a cache at its largest.
+    """
+    facts, kv, rest = timeline.facts, _kv(timeline).bytes, allocator.at_rest(timeline)
+    growing = facts.kv_layout in GROWING
+    if growing and (step := allocator.peak_step(timeline)):
+        copied = _copied(timeline, step)
+        note = "the allocator's peak in a step less what is left at its end, less the copy"
+        return [
+            _line("activations", step.peak - step.end - copied, "measured", note),
+            _line("cache copy", copied, "derived", "one tensor of the cache, while it grows"),
+        ]
+    if peak is None or rest is None or (growing and kv is None):
+        return [_line("activations", None, "n/a", "")]
+    if growing:
+        note = "the allocator's peak above the run's begin, less the largest cache"
+        return [_line("activations", peak.allocated - rest - (kv or 0), "derived", note)]
+    note = "the allocator's peak above the run's begin"
+    return [_line("activations", peak.allocated - rest, "measured", note)]
+
+
+def _copied(timeline: Timeline, step: allocator.PeakStep) -> int:
+    """Bytes of the tensor that is there twice while a cache grows, one tensor after the other."""
+    facts = timeline.facts
+    if not (step.grown and facts.bytes_per_slot and facts.cache_tensors):
+        return 0
+    return min(step.slots * facts.bytes_per_slot // facts.cache_tensors, step.peak - step.end)
 
 
 def _host_lines(timeline: Timeline) -> list[Line]:
@@ -66,24 +141,22 @@ def _host_lines(timeline: Timeline) -> list[Line]:
     """
     facts = timeline.facts
     runtime = _line("runtime", _at_phase_end(timeline, "import"), "measured", "PSS after imports")
-    weights = _line("weights", facts.weights_bytes, "measured", "bytes of the tensors")
-    kv = _kv(timeline)
     files, anonymous = _grown(facts.pss_files_bytes), _grown(facts.pss_anonymous_bytes)
     used, taken = _heap_growth(timeline)
-    if files is None or anonymous is None or used is None or taken is None or not weights.bytes:
-        return [runtime, weights, kv, _line("activations", None, "n/a", "")]
-    stays = kv.bytes or 0 if facts.kv_layout in ("paged", "static") else 0
-    mapped = min(weights.bytes, facts.pss_weights_file_bytes.get("run.end") or 0)
-    working = used - (weights.bytes - mapped) - stays
+    rest = allocator.at_rest(timeline)
+    if None in (files, anonymous, used, taken, rest) or not facts.weights_bytes:
+        return [runtime, *_at_rest(timeline), _line("activations", None, "n/a", "")]
+    freed = (_kv(timeline).bytes or 0) if facts.kv_layout in GROWING else 0
+    slack = max((taken or 0) - (used or 0) - freed, 0)
     return [
         runtime,
         _line("code", files, "measured", "pages of libraries used since the imports"),
-        weights,
-        kv,
-        _line("activations", working, "derived", "C heap in use since the imports, less the above"),
-        _line("allocator slack", taken - used, "measured", "C heap held but not in use"),
-        _line("other", anonymous - taken, "measured", "outside the C heap: Python objects, stacks"),
-    ]
+        *_at_rest(timeline),
+        _line("activations", (used or 0) - (rest or 0), "measured", "C heap grown in the run"),
+        _line(SLACK, slack, "measured", "C heap held but not in use, less a cache that was freed"),
+        _line(OTHER, (anonymous or 0) - (taken or 0), "measured",
+              "outside the C heap: Python objects, stacks"),
+    ]  # fmt: skip
 
 
 def _grown(at_edges: dict[str, int | None]) -> int | None:
@@ -94,8 +167,7 @@ def _grown(at_edges: dict[str, int | None]) -> int | None:
 
 def _heap_growth(timeline: Timeline) -> tuple[int | None, int | None]:
     """Bytes that the C heap handed out, and took from the system, from the imports to the end."""
-    heap = {alloc.where: alloc for alloc in timeline.alloc}
-    begin, end = heap.get("import.end"), heap.get("run.end")
+    begin, end = at_edge(timeline, "import.end"), at_edge(timeline, "run.end")
     if not (begin and end and begin.allocated and end.allocated):
         return None, None
     return end.allocated - begin.allocated, (end.reserved or 0) - (begin.reserved or 0)
@@ -103,14 +175,26 @@ def _heap_growth(timeline: Timeline) -> tuple[int | None, int | None]:
 
 def _closed(against: str, total: int, baseline: int, lines: list[Line]) -> Ledger:
     residual = total - sum(line.bytes or 0 for line in lines)
-    return Ledger(
+    found = Ledger(
         against="nvml" if against == "nvml" else "pss",
         total=total,
         baseline=baseline,
         lines=lines,
         residual=residual,
-        flagged=abs(residual) > LIMIT[against] * total,
+        flagged=False,
     )
+    found.flagged = abs(residual) > LIMIT[against] * total or bool(below_zero(found))
+    return found
+
+
+def below_zero(ledger: Ledger) -> list[str]:
+    """The names of lines that cannot be: what is measured elsewhere is more than there was.
+
+    Not so "other": what a heap took and never touched is in no process's memory.
+    """
+    least = -NOISE[ledger.against] * ledger.total
+    lines = (line for line in ledger.lines if line.name != OTHER)
+    return [line.name for line in lines if line.bytes is not None and line.bytes < least]
 
 
 def _line(name: str, size: int | None, how: How, note: str) -> Line:
@@ -120,41 +204,20 @@ def _line(name: str, size: int | None, how: How, note: str) -> Line:
 
 
 def _kv(timeline: Timeline) -> Line:
-    """The pool where there is one; else the most the cache held during the run."""
+    """The pool where there is one; else what the cache held: at the peak, or where that is not
+    known, at most.
+    """
     facts = timeline.facts
     if facts.kv_layout == "paged" and facts.pool_bytes:
         return _line("KV", facts.pool_bytes, "measured", "the whole pool, used or not")
     found = kv_steps(timeline)
     if found is None or facts.bytes_per_slot is None:
         return _line("KV", None, "n/a", "")
+    if facts.kv_layout in GROWING and (step := allocator.peak_step(timeline)):
+        note = "cache tensors, at the allocator's peak"
+        return _line("KV", step.slots * facts.bytes_per_slot, "measured", note)
     most = max(found.pool.max(), found.held.max())
     return _line("KV", int(most * facts.bytes_per_slot), "measured", "cache tensors, largest")
-
-
-def _allocator_peak(timeline: Timeline) -> Alloc | None:
-    """The allocator's peaks over the run phase, as recorded at its end."""
-    known = [a for a in timeline.alloc if a.peak_allocated is not None]
-    ends = [a for a in known if a.where == "run.end"]
-    return (ends or known)[-1] if known else None
-
-
-def _allocator(
-    peak: Alloc | None, weights: int | None, kv: int | None, graph_pool: int
-) -> list[Line]:
-    """Activations and slack: the allocator's peaks less what has a line of its own.
-
-    The graphs' pool is reserved, and as a rule free, so it is taken from the slack first.
-    """
-    allocated = peak.peak_allocated if peak else None
-    reserved = peak.peak_reserved if peak else None
-    if allocated is None or reserved is None or weights is None or kv is None:
-        return [_line(name, None, "n/a", "") for name in ("activations", "allocator slack")]
-    slack = max(reserved - allocated - graph_pool, 0)
-    working = reserved - slack - graph_pool - weights - kv
-    return [
-        _line("activations", working, "derived", "allocator's peak less weights, KV and graphs"),
-        _line("allocator slack", slack, "measured", "reserved less allocated, at their peaks"),
-    ]
 
 
 def _at_phase_end(timeline: Timeline, name: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Memory at each phase: at its end, and the highest seen in it.
+"""Memory at each phase: at its end, and the highest seen in it; a device's above the baseline.
 
 The host's PSS is dear to read, so it is read at a slow rate and, by the sampler, when it hears of
 a phase's end, which is a moment later. The end of a phase therefore takes the nearest reading, be
@@ -12,9 +12,10 @@ from measure.timeline import Timeline
 NEAR = 2_000_000_000  # a reading further than this from a phase's end says nothing about it
 
 
-def summarize(timeline: Timeline) -> list[result.Phase]:
-    """One entry per phase, in the order they began."""
-    device, host = timeline.seen.used(), host_memory(timeline)
+def summarize(timeline: Timeline, before: int | None = None) -> list[result.Phase]:
+    """One entry per phase, in the order they began; device bytes above what was there before."""
+    device = above(timeline.seen.used(), device_baseline(timeline, before))
+    host = host_memory(timeline)
     names = sorted(timeline.phases, key=lambda name: timeline.phases[name].begin)
     found = []
     for name in names:
@@ -31,6 +32,21 @@ def summarize(timeline: Timeline) -> list[result.Phase]:
             )
         )
     return found
+
+
+def device_baseline(timeline: Timeline, before: int | None) -> int:
+    """Device bytes in use before the cell: as certified, else as first seen."""
+    return before if before is not None else int(timeline.seen.used().at(timeline.start) or 0)
+
+
+def device_after(timeline: Timeline, before: int | None, after: int | None) -> int | None:
+    """Device bytes in use once the cell was gone, above the baseline."""
+    return None if after is None else after - device_baseline(timeline, before)
+
+
+def above(series: Series, baseline: int) -> Series:
+    """The readings less a baseline."""
+    return Series(series.t, series.v - baseline)
 
 
 def host_memory(timeline: Timeline) -> Series:

@@ -9,12 +9,20 @@ Schema history
     2  kv.step_efficiency: exact, beside the time-weighted efficiency; null in a result read from 1
     3  points: several run windows in one engine;
        kv.counted: when a token counts as stored; waste has what is scheduled ahead apart
+       enough: the smallest KV cache that would do; status "invalid": an invariant is broken;
+       device bytes of phases are above what was there before the cell
 """
 
 from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType, field, structs
 
+from measure.memory import Edge as Edge
+from measure.memory import Enough as Enough
+from measure.memory import How as How
+from measure.memory import Ledger as Ledger
+from measure.memory import Line as Line
+from measure.memory import Phase as Phase
 from traces.cell import Status
 from traces.parity import Parity as Parity
 from traces.parity import Verdict
@@ -22,7 +30,6 @@ from traces.records import FreeForm
 
 SCHEMA_VERSION = 3
 
-How = Literal["measured", "derived", "n/a"]
 Counted = Literal["executing", "restated", "scheduled"]
 
 
@@ -52,21 +59,6 @@ class Workload(Struct, kw_only=True):
     output_tokens: int
     max_total: int
     """Longest prompt plus output of one request."""
-
-
-class Phase(Struct, kw_only=True):
-    """One phase of a worker: seconds it took, memory at its end, highest memory seen in it.
-
-    Device bytes are NVML's `used`, summed over the devices; host bytes are the process tree's PSS
-    (RSS where the sampler had no PSS).
-    """
-
-    name: str
-    seconds: float
-    device_end: int | None = None
-    device_peak: int | None = None
-    host_end: int | None = None
-    host_peak: int | None = None
 
 
 class Kv(Struct, kw_only=True):
@@ -107,43 +99,6 @@ class Share(Struct, kw_only=True):
 
     value: float | None
     how: How
-
-
-class Line(Struct, kw_only=True):
-    """One line of the memory ledger."""
-
-    name: str
-    bytes: int | None
-    how: How
-    note: str = ""
-
-
-class Edge(Struct, kw_only=True):
-    """Memory at the end of a phase, by who took it: allocator, its slack, and what is outside.
-
-    `total` is measured from outside the process, above the baseline; the parts are the process's
-    own counts of the same moment. `outside` is null where the process cannot count it.
-    """
-
-    phase: str
-    total: int | None
-    allocated: int | None
-    slack: int | None
-    outside: int | None
-    residual: int | None
-
-
-class Ledger(Struct, kw_only=True):
-    """Bytes at the peak of the run: the lines and the residual add up to `total`."""
-
-    against: Literal["nvml", "pss"]
-    total: int
-    """Above the baseline, which is what was there before the cell."""
-    baseline: int = 0
-    lines: list[Line]
-    residual: int
-    flagged: bool
-    edges: list[Edge] = field(default_factory=list)
 
 
 class Timing(Struct, kw_only=True):
@@ -200,6 +155,7 @@ class Point(Struct, kw_only=True):
     output_tokens: int | None = None
     timing: Timing | None = None
     kv: Kv | None = None
+    enough: Enough | None = None
     parity: Parity | None = None
     validity: list[Check] = field(default_factory=list)
     suspect: list[str] = field(default_factory=list)
@@ -225,7 +181,8 @@ class Cell(Struct, kw_only=True):
     ledger: Ledger | None = None
     phases: list[Phase] = field(default_factory=list)
     device_after: int | None = None
-    """Device memory in use once the cell's processes were gone."""
+    """Device memory in use once the cell's processes were gone, above what was before."""
+    enough: Enough | None = None
     parity: Parity | None = None
     validity: list[Check] = field(default_factory=list)
     suspect: list[str] = field(default_factory=list)
@@ -260,7 +217,7 @@ class Result(Struct, kw_only=True):
 
 def _of_points(cell: Cell) -> list[Cell]:
     names = ("label", "repeat", "requests_run", "truncated", "output_tokens", "timing", "kv",
-             "parity", "validity", "rows")  # fmt: skip
+             "enough", "parity", "validity", "rows")  # fmt: skip
     return [
         structs.replace(
             cell, points=[], options={**cell.options, **point.changes},

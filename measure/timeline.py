@@ -25,7 +25,7 @@ KV = (
     "waiting",
     "preempted",
 )
-ALLOC = ("allocated", "reserved", "inactive_split")
+ALLOC = ("allocated", "reserved", "inactive_split", "peak_allocated", "peak_reserved")
 
 
 @dataclass(slots=True)

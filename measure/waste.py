@@ -5,8 +5,9 @@ row), *internal* (its request never fills it), *scheduled ahead* (the step that 
 under way will fill it), or *reservation* (its request will fill it later). Pads and tokens ahead
 are counted by the worker. Reservation against internal needs to know how long each request became
 in the end, so it is derived here, from who held what and the final lengths. *External* waste is
-the allocator's: bytes reserved, free, and in pieces; it comes on top of the slots held. Workers
-record it at each step at which it changed, on a GPU only: the C library's heap cannot say.
+the allocator's: bytes reserved, free, and in pieces, above what the weights had left of them before
+the first request; it comes on top of the slots held. Freed activations are in it: an upper bound.
+Workers record it at each step at which it changed, on a GPU only: the C library's heap cannot say.
 
 Per request, with F its final length and H what it holds, H - min(H, F) is internal.
 """
@@ -14,6 +15,7 @@ Per request, with F its final length and H what it holds, H - min(H, F) is inter
 import numpy as np
 
 from measure.columns import EMPTY, Floats, Series
+from measure.edges import at_edge
 from measure.result import Share
 from measure.steps import KvSteps
 from measure.timeline import Timeline, final_lengths
@@ -104,5 +106,8 @@ def _external(timeline: Timeline, steps: KvSteps, held: float) -> Share:
     pieces = timeline.steps.series("inactive_split").known() if len(timeline.steps) else EMPTY
     if not len(pieces) or not bytes_per_slot:
         return NOT_KNOWN
-    at_steps = np.nan_to_num(pieces.filled(steps.t_ns)) * (steps.held > 0)
+    rest = at_edge(timeline, "warmup.end")
+    before = (rest.inactive_split or 0) if rest else 0
+    grown = np.maximum(np.nan_to_num(pieces.filled(steps.t_ns)) - before, 0.0)
+    at_steps = grown * (steps.held > 0)
     return Share(value=steps.integral(at_steps) / (held * bytes_per_slot), how="measured")

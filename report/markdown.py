@@ -50,6 +50,8 @@ def _grid(head: list[str], rows: list[list[str]]) -> str:
 def _table(result: Result, found: list[Column]) -> str:
     rows = [["status", *(text(words.status(column)) for column in found)]]
     rows += ([row.title, *row.cells] for row in comparison.rows(found))
+    if any(column.first.enough for column in found):
+        rows.append([words.ENOUGH, *map(words.enough, found)])
     if any(column.parity for column in found):
         rows.append(["parity", *(text(words.parity(column.parity)) for column in found)])
     kind = "GPU memory" if memory_kind(result) == "device" else "host memory (PSS)"

@@ -79,6 +79,7 @@ def result_view(result: Result, name: str) -> ResultView:
     """What the template shows of one result."""
     found = summary.columns(result)
     kind = summary.memory_kind(result)
+    least = TableRow(name="enough", title=words.ENOUGH, cells=list(map(words.enough, found)))
     kinds = [words.KIND.get(column.layout or "", units.DASH) for column in found]
     return ResultView(
         name=name,
@@ -93,7 +94,7 @@ def result_view(result: Result, name: str) -> ResultView:
         sentences=[*words.sentences(result, found), *filter(None, [words.once(found)])],
         memory=MEMORY[kind],
         columns=[_column(column) for column in found],
-        rows=[TableRow(name="layout", title="KV cache", cells=kinds), *rows(found)],
+        rows=[TableRow(name="layout", title="KV cache", cells=kinds), *rows(found), least],
         checks=_checks(found),
         command=_command(result),
         environment=words.flat(result.environment),

@@ -13,6 +13,7 @@ from report.rows import written
 from traces.units import DASH, count, rate, share, size
 
 LONGEST = 400
+ENOUGH = "KV cache that would do"
 KIND = {
     "dynamic": "grows with each request",
     "static": "reserved at the maximum length",
@@ -57,6 +58,17 @@ def status(column: Column) -> str:
         if column.ok == column.repeats
         else f"{column.status} ({column.ok}/{column.repeats} ok)"
     )
+
+
+def enough(column: Column) -> str:
+    """The KV cache that would have been enough, in blocks where there are any, and its device."""
+    known = [cell.enough for cell in column.cells if cell.enough]
+    if not known:
+        return DASH
+    most = max(known, key=lambda found: found.pool_bytes)
+    blocks = f"{most.pool_blocks:,} blocks, " if most.pool_blocks else ""
+    part = most.gpu_memory_utilization
+    return f"{blocks}{size(most.pool_bytes)}" + (f" ({share(part)} of the GPU)" if part else "")
 
 
 def number(value: float | None) -> str:

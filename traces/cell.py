@@ -9,7 +9,16 @@ from traces.owned import owned
 from traces.parity import Parity
 
 Status = Literal[
-    "ok", "oom", "failed", "crashed", "timeout", "unclean", "unsampled", "interrupted", "skipped"
+    "ok",
+    "oom",
+    "failed",
+    "crashed",
+    "timeout",
+    "unclean",
+    "unsampled",
+    "interrupted",
+    "skipped",
+    "invalid",
 ]
 
 

@@ -22,7 +22,10 @@ class EngineFacts(Struct, kw_only=True, omit_defaults=True):
 
     The KV cache: `kv_layout` is dynamic, static, padded or paged; `block_size` slots in each of
     `num_blocks`; rows of `max_cache_len` slots, `batch` at once; `pool_bytes` taken up front.
-    `bytes_per_slot` is by the tensors, `formula_bytes_per_slot` by the model's shape.
+    `bytes_per_slot` is by the tensors, `formula_bytes_per_slot` by the model's shape. A cache that
+    grows is made of `cache_tensors` equal ones. `mask_bytes` are of a mask that is made up front.
+    Where kernels made copies of their own (`weights_repacked`), `weights_bytes` are those of the
+    checkpoint.
 
     Beside it: `graph_bytes` are of CUDA graphs, in the allocator's pool and of the driver;
     `context_bytes` are outside the allocator once warm, without the graphs. The engine's own
@@ -39,7 +42,10 @@ class EngineFacts(Struct, kw_only=True, omit_defaults=True):
     bytes_per_slot: int | None = None
     formula_bytes_per_slot: int | None = None
     pool_bytes: int | None = None
+    cache_tensors: int | None = None
+    mask_bytes: int | None = None
     weights_bytes: int | None = None
+    weights_repacked: bool | None = None
     context_at_import_bytes: int | UnsetType | None = UNSET  # null: there is no device to ask
     context_bytes: int | None = None
     graph_bytes: int | None = None

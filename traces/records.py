@@ -97,8 +97,9 @@ class Request(Record, kw_only=True, omit_defaults=True, gc=False, tag="request")
 class Alloc(Record, kw_only=True, omit_defaults=True, gc=False, tag="alloc"):
     """Torch's allocator: bytes in tensors, in segments, and free inside split segments.
 
-    `where` says at what moment: a phase edge ("load.end") or "step". `peak_*` are since the
-    last reset, at the beginning of the run phase.
+    `where` says at what moment: a phase edge ("load.end") or "step", whose time is its begin and
+    whose bytes are those at its end. `peak_*` are since the last reset: at the begin of the run
+    phase, or of the step where a step has them.
     """
 
     where: str

@@ -89,10 +89,8 @@ class HfWorker:
     def memory(self, where: str) -> None:
         self.recorder.alloc(where, **torch_memory.allocator(self.job.device))
         torch_memory.note_outside(self._facts, where, self._outside())
-        if where == "warmup.end" and self.job.device == "cuda":
-            import torch
-
-            torch.cuda.reset_peak_memory_stats()
+        if where == "warmup.end":
+            torch_memory.reset_peak(self.job.device)
 
     def facts(self) -> EngineFacts:
         import torch
@@ -120,6 +118,7 @@ class HfWorker:
         slots = keys.shape[0] * keys.shape[2]
         tensors = [t for layer in cache.layers for t in (layer.keys, layer.values)]
         self._facts.bytes_per_slot = torch_memory.tensor_bytes(tensors) // slots
+        self._facts.cache_tensors = len(tensors)
 
     def _outside(self) -> int | None:
         if self.job.device != "cuda":

@@ -77,6 +77,11 @@ class Worker(HfWorker):
         """Return the attention in use by the name the option has."""
         return str(self.model.config._attn_implementation).removeprefix("paged|")
 
+    def masks(self) -> list[Any]:
+        """Return the masks that were made up front: one for each kind of attention, or none."""
+        masks = getattr(self.manager.batch_processor.inputs_and_outputs, "attention_mask", None)
+        return list(masks.values()) if isinstance(masks, dict) else []
+
     def batch_size(self, prompts: list[Prompt]) -> int:
         room = self.view.blocks() * self.view.block_size
         return len(prompts) if max(prompt.total for prompt in prompts) <= room else 0
@@ -112,6 +117,7 @@ class Worker(HfWorker):
     def facts(self) -> EngineFacts:
         facts = super().facts()
         facts.settings = {"attention": self._attention(), **self.view.settings()}
+        facts.mask_bytes = torch_memory.tensor_bytes(self.masks())
         self.view.note_pool(facts)
         return facts
 

@@ -43,6 +43,7 @@ class RowsWorker(HfWorker):
         for row, prompt in enumerate(prompts):
             mask[row, : width - len(prompt.prompt_ids)] = 0
         cache = self.make_cache()
+        torch_memory.reset_peak(self.job.device)  # what the batch before held is no peak of this
         steps = RowSteps(self, cache, prompts, limits)
         for row, prompt in enumerate(prompts):
             self.recorder.blocks(steps.start, prompt.id, gained=[row], lost=[])
@@ -104,7 +105,8 @@ class RowSteps:
     def _record(self, begun: int) -> None:
         """Record what the rows hold, read from the cache's own tensors and length.
 
-        And, on a GPU, the allocator: a cache that grows leaves free pieces behind.
+        And, on a GPU, the allocator: a cache that grows leaves free pieces behind, and its peak
+        within a step is what the step needed.
         """
         keys = self._cache.layers[0].keys
         rows, slots = keys.shape[0], keys.shape[2]

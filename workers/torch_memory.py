@@ -85,10 +85,10 @@ def allocator(device: str) -> dict[str, int | None]:
 
 
 def step(device: str) -> dict[str, int]:
-    """Return the allocator's bytes now, for each step; empty where nobody can tell pieces apart.
+    """Return the allocator's bytes now and at their peak since the step before, which starts anew.
 
-    Only counters are read, so no work on the GPU is waited for; flattening all of them into
-    `memory_stats()` would take several times as long.
+    Empty where nobody can tell pieces apart. Only counters are read, so no work on the GPU is
+    waited for; flattening all of them into `memory_stats()` would take several times as long.
     """
     if device != "cuda":
         return {}
@@ -96,7 +96,18 @@ def step(device: str) -> dict[str, int]:
 
     stats = torch.cuda.memory_stats_as_nested_dict()
     names = ("allocated", "reserved", "inactive_split")
-    return {name: stats[f"{name}_bytes"]["all"]["current"] for name in names}
+    now = {name: stats[f"{name}_bytes"]["all"]["current"] for name in names}
+    peaks = {f"peak_{name}": stats[f"{name}_bytes"]["all"]["peak"] for name in names[:2]}
+    torch.cuda.reset_peak_memory_stats()
+    return now | peaks
+
+
+def reset_peak(device: str) -> None:
+    """Start the allocator's peak anew."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
 
 
 def outside_allocator(baseline_used: int | None) -> int | None:

@@ -153,6 +153,7 @@ class Worker:
             "prefix_caching": config.cache_config.enable_prefix_caching,
             "eager": config.model_config.enforce_eager,
             "async_scheduling": config.scheduler_config.async_scheduling,
+            "max_model_len": config.model_config.max_model_len,
             "max_num_seqs": config.scheduler_config.max_num_seqs,
             "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
             "kv_cache_dtype": config.cache_config.cache_dtype,

@@ -35,15 +35,13 @@ class Probe:
         if any(not parameter.numel() for parameter in model.parameters()):
             elements = checkpoint.elements(Path(self.model_config.model))
             facts.weights_bytes = elements and elements * self.model_config.dtype.itemsize
+            facts.weights_repacked = True
         facts.pool_bytes = torch_memory.tensor_bytes(_flat(self.model_runner.kv_caches))
         return to_values(facts)
 
     def pagedbench_reset_peak(self, device: str) -> None:
         """Start the allocator's peak anew."""
-        if device == "cuda":
-            import torch
-
-            torch.cuda.reset_peak_memory_stats()
+        torch_memory.reset_peak(device)
 
     def pagedbench_record(self, on: bool) -> None:
         """Switch the scheduler's recording, while no request runs.

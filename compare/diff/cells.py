@@ -14,7 +14,7 @@ from measure.result import Cell
 Key = tuple[str, str, str]
 
 _WORK = ("requests_run", "output_tokens")
-_WRONG = ("oom", "failed", "crashed", "timeout")
+_WRONG = ("oom", "failed", "crashed", "timeout", "invalid")
 
 
 def key(cell: Cell) -> Key:

@@ -53,7 +53,7 @@ def cell(base: list[Cell], head: list[Cell], rules: Rules) -> CellDiff:
         if row := _row(metric, base, head, rules, requests):
             found.rows.append(row)
     found.notes += _lost(base, head, rules)
-    if broken := _one_sided(base, head):
+    if broken := _invariant(base + head) or _one_sided(base, head):
         found.state = "invalid"
         found.notes.insert(0, broken)
         _demote(found.rows, "the run is invalid")
@@ -113,6 +113,11 @@ def _demote(rows: list[Row], why: str) -> None:
     for row in rows:
         if row.weight == "gates":
             row.weight, row.why = "advises", why
+
+
+def _invariant(cells: list[Cell]) -> str:
+    """Say which invariant the numbers of a repeat break."""
+    return next((f"broken: {cell.reason}" for cell in cells if cell.status == "invalid"), "")
 
 
 def _one_sided(base: list[Cell], head: list[Cell]) -> str:

@@ -12,7 +12,7 @@ from measure.result import Cell
 from measure.watched import ABOUT
 from orchestrator.store import Folder
 from report import pages, perfetto, table, watched
-from traces.errors import Problem
+from traces.errors import INVALID, OK, Problem
 from traces.reader import kept
 
 
@@ -20,13 +20,13 @@ from traces.reader import kept
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--perfetto", "timeline", is_flag=True,
               help="Also write trace.json.gz, which opens in ui.perfetto.dev.")  # fmt: skip
-def command(folder: Path, timeline: bool) -> None:
+def command(folder: Path, timeline: bool) -> int:
     """Make the report of a results folder anew, from its traces."""
     if not folder.is_dir():
         raise Problem(f"{folder}: no such results folder")
     if (folder / ABOUT).is_file():  # left by `pagedbench monitor`
         click.echo(watched.text(watched.write(folder)), nl=False)
-        return
+        return OK
     _check_traces(folder)
     run = build.Run(folder)
     result = build.build(folder, run=run)
@@ -36,6 +36,7 @@ def command(folder: Path, timeline: bool) -> None:
         written.append(perfetto.write(folder, run))
     table.show(result, Console())
     click.echo(f"\nWritten: {', '.join(str(path) for path in written)}")
+    return INVALID if any(cell.status == "invalid" for cell in result.cells) else OK
 
 
 def _check_traces(folder: Path) -> None:

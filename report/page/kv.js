@@ -5,7 +5,7 @@ const CAUSES = ["live", "reservation", "scheduled_ahead", "internal", "padding"]
 // A line of the ledger has one colour on every machine; KV has that of live tokens.
 const LINE_COLORS = {
   context: "c0", runtime: "c0", weights: "c1", KV: "c2", activations: "c3", "allocator slack": "c4", code: "c5",
-  other: "c6", "CUDA graphs": "c7",
+  other: "c6", "CUDA graphs": "c5", workspace: "c7", "attention mask": "c6", "cache copy": "c6",
 };
 
 function drawLedger() {

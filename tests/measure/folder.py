@@ -140,7 +140,8 @@ class Folder:
         folder = self.path / "cells" / f"{label}.r{repeat}"
         folder.mkdir(parents=True)
         _write(folder / "worker.jsonl", f"worker {label}", records)
-        self.about(folder, label, **about)
+        ran = sum(isinstance(record, Request) for record in records)
+        self.about(folder, label, **{"requests_asked": ran, **about})
         return folder
 
     def about(self, folder: Path, label: str, **about: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from measure import canonical
 from measure.build import build
-from tests.measure.folder import MIB, Folder, at, contiguous, host, meta, paged
+from tests.measure.folder import GPU, MIB, Folder, at, contiguous, host, meta, paged, sample
 from traces.cell import DeviceState, Evidence
 from traces.errors import Problem
 from traces.reader import TraceError
@@ -134,6 +134,20 @@ def test_a_cell_json_that_is_none_is_one_line(folder):
     with pytest.raises(Problem, match=r"cell\.json") as caught:
         build(folder.path, meta())
     assert "\n" not in str(caught.value)
+
+
+def test_the_memory_of_phases_is_above_what_was_there_before(tmp_path):
+    """1,000 MiB are somebody else's; the load ends with 1,300, the run has 1,500 at most."""
+    made = Folder(tmp_path)
+    evidence = {"devices": [{"uuid": GPU, "used": 1000 * MIB, "pids": []}], "waited_s": 0.0}
+    made.cell("vllm", paged(), certificate={"before": evidence, "after": evidence})
+    made.samples([sample(0, 1100), sample(199, 1300), sample(320, 1500), sample(345, 1400)])
+    (cell,) = build(made.path, meta(device="cuda")).cells
+    found = {phase.name: phase for phase in cell.phases}
+    assert found["load"].device_end == 300 * MIB
+    assert cell.ledger is not None
+    assert found["run"].device_peak == cell.ledger.total == 500 * MIB
+    assert (cell.ledger.baseline, cell.device_after) == (1000 * MIB, 0)
 
 
 def test_the_memory_before_a_cell_is_that_of_its_own_device():

@@ -126,6 +126,22 @@ def test_a_result_of_the_first_version_is_read():
     assert again == found
 
 
+@pytest.mark.parametrize(("baseline", "end"), [(30, 70), (0, 100), ("many", None)])
+def test_device_bytes_of_the_second_version_are_brought_above_the_baseline(result, baseline, end):
+    """100 bytes at the end of a phase, 30 of which were there before."""
+    plain = json.loads(canonical.dumps(result)) | {"schema": 2}
+    ledger = {"against": "nvml", "total": 70, "lines": [], "residual": 70, "flagged": True}
+    plain["cells"][0] |= {"ledger": ledger | {"baseline": baseline}, "device_after": 100}
+    plain["cells"][0]["phases"][0] |= {"device_end": 100}
+    if end is None:
+        with pytest.raises(Problem, match="Expected `int`"):
+            canonical.loads(json.dumps(plain).encode())
+    else:
+        cell = canonical.loads(json.dumps(plain).encode()).cells[0]
+        assert (cell.phases[0].device_end, cell.phases[0].device_peak) == (end, None)
+        assert cell.device_after == end
+
+
 def test_every_older_version_can_be_read():
     assert list(canonical.UPGRADES) == list(range(1, SCHEMA_VERSION))
 

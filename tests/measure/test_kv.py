@@ -82,6 +82,17 @@ def test_external_waste_is_in_relation_to_what_is_held():
     assert found.waste["external"].value == pytest.approx(2500 / (50 * 100))
 
 
+def test_external_waste_is_above_what_the_weights_left():
+    """2,500 bytes in pieces before the run; 3,000, then 2,000 in it: 500 and 0 of 5,000 held."""
+    rest = Alloc(t=at(-1), where="warmup.end", allocated=0, reserved=0, inactive_split=2500)
+    pieces: list[Record] = [
+        Alloc(t=at(ms), where="step", allocated=0, reserved=0, inactive_split=size)
+        for ms, size in ((0, 3000), (50, 2000))
+    ]
+    records = run([*pieces, step(0, 50, 50), step(50, 50, 50)], kv_layout="dynamic")
+    assert summed([rest, *records]).waste["external"].value == pytest.approx(0.5 * 500 / 5000)
+
+
 def test_a_preempted_request_gives_its_blocks_back():
     """Held twice: 3 blocks of 4 for a request of 10 (2 never filled), then none, then 3 again."""
     blocks = [1, 2, 3]

@@ -73,7 +73,7 @@ def test_an_empty_trace_is_no_trace(folder):
     (folder.path / "cells" / "hf-static.r0" / "worker.jsonl").write_bytes(b"")
     cell = build(folder.path, meta()).cells[0]
     assert cell.kv is None
-    assert cell.status == "ok"
+    assert (cell.status, cell.requests_run) == ("invalid", None)
 
 
 def test_a_path_in_cell_json_is_never_opened(folder):

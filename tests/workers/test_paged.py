@@ -179,6 +179,8 @@ def test_attention_and_tokens_of_a_step_are_as_asked(ran, model, tmp_path):
     found = cells.run(tmp_path / "cell", model, "hf-paged", plan.prompts, **job)
     assert found.code == 0, found.log[-4000:]
     assert found.facts["settings"] == {"attention": "eager", "max_batch_tokens": 16}
+    assert found.facts["mask_bytes"] % (16 * 4) == 0  # rows of float32, one for each such token
+    assert found.facts["mask_bytes"] // (16 * 4) >= found.facts["num_blocks"]
     assert max(step["written"] for step in found.eyes("step")) <= 16
     assert found.outputs == ran("hf-paged").outputs
     assert all(0 <= kv.live_tokens <= kv.reserved_slots for kv in found.kv)

@@ -9,6 +9,7 @@ import pytest
 from tests.workers.plans import prompts
 from traces.facts import EngineFacts
 from workers.hf_paged import PREEMPTED, PagedView, Worker
+from workers.torch_memory import tensor_bytes
 
 BLOCK, BLOCKS, BYTES = 16, 10, 64
 
@@ -222,3 +223,12 @@ def test_an_error_is_not_an_output():
     prompt = SimpleNamespace(id="07")
     with pytest.raises(RuntimeError, match="request 07: no room"):
         Worker(None, Log())._take(prompt, failed)  # type: ignore[arg-type]
+
+
+def test_masks_that_are_made_up_front_are_counted():
+    """One for each kind of attention; with flash attention there is none."""
+    worker = Worker(None, Log())  # type: ignore[arg-type]
+    for masks, size in (({"full": Storage(0, 70), "sliding": Storage(1, 30)}, 100), (None, 0)):
+        io = SimpleNamespace(attention_mask=masks)
+        worker.manager = SimpleNamespace(batch_processor=SimpleNamespace(inputs_and_outputs=io))
+        assert tensor_bytes(worker.masks()) == size

@@ -23,15 +23,24 @@ PIECES = [0, 700, 700, 300]  # inactive split bytes at the end of each step
 
 @pytest.fixture
 def torch(monkeypatch):
-    """The parts of torch.cuda that are used, with counters that the test sets."""
+    """The parts of torch.cuda that are used, with counters that the test sets.
+
+    Each step needs 700 bytes for a moment: its peak, until that is started anew.
+    """
     state = SimpleNamespace(allocated=5000, reserved=9000, inactive_split=0)
+    kept = {"peak": 700}
 
     def stats():
-        every = {f"{name}_bytes": {"all": {"current": size, "peak": 10**6}, "small_pool": {}}
+        every = {f"{name}_bytes": {"all": {"current": size, "peak": size + kept["peak"]},
+                                   "small_pool": {}}
                  for name, size in vars(state).items()}  # fmt: skip
+        kept["peak"] += 700  # of whoever does not start it anew
         return every | {"num_ooms": 0, "segment": {"all": {"current": 3}}}
 
-    cuda = SimpleNamespace(synchronize=lambda: None, memory_stats_as_nested_dict=stats)
+    cuda = SimpleNamespace(
+        synchronize=lambda: None, memory_stats_as_nested_dict=stats,
+        reset_peak_memory_stats=lambda: kept.update(peak=700),
+    )  # fmt: skip
     double = SimpleNamespace(cuda=cuda, tensor=lambda values, device: np.array(values))
     monkeypatch.setitem(sys.modules, "torch", double)
     return state
@@ -62,6 +71,11 @@ def test_only_changes_are_written(tmp_path, torch):
     assert {(a.where, a.allocated, a.reserved) for a in found} == {("step", 5000, 9000)}
 
 
+def test_the_peak_is_that_of_each_step(tmp_path, torch):
+    found = [r for r in record(tmp_path / "t.jsonl", torch) if isinstance(r, Alloc)]
+    assert {(a.peak_allocated, a.peak_reserved) for a in found} == {(5700, 9700)}
+
+
 def test_external_waste_is_measured(tmp_path, torch):
     timeline = merge(record(tmp_path / "t.jsonl", torch))
     summary = summarize(timeline)
@@ -76,7 +90,7 @@ def test_external_waste_is_measured(tmp_path, torch):
 def test_the_ledger_and_the_edges_take_none_of_it(tmp_path, torch):
     timeline = merge(record(tmp_path / "t.jsonl", torch))
     assert timeline.alloc == []
-    assert phase_ends(timeline, timeline.seen.used(), 0) == []
+    assert phase_ends(timeline, timeline.seen.used()) == []
     assert close_ledger(timeline, 0) is None  # nobody watched the device
 
 

@@ -1,0 +1,117 @@
+"""Laws that true numbers keep, whatever the engine: checked once, when a cell's numbers are made.
+
+A check sets two measurements beside each other and may fail by a little. These cannot: where one
+is broken, something was counted wrongly, and no number of the cell is to be believed.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import chain, pairwise
+
+import numpy as np
+
+from measure.columns import Floats
+from measure.result import Cell, Kv, Point
+from measure.steps import KvSteps, kv_steps
+from measure.timeline import Timeline
+
+PHASES = ("import", "load", "warmup", "run", "teardown")
+PARTS = ("reservation", "scheduled_ahead", "internal", "padding")
+ROUNDING = 1e-6
+
+
+def judge(cell: Cell, windows: list[Timeline], asked: Mapping[str, int]) -> None:
+    """Make a cell that ran to its end and breaks a law invalid, for that reason.
+
+    `windows` are its points', or its own; `asked` has the output tokens of each request.
+    """
+    runs: list[Cell | Point] = [*cell.points] or [cell]
+    laws = (
+        broken(window, run, cell.requests_asked, asked)
+        for window, run in zip(windows, runs, strict=True)
+    )
+    if cell.status == "ok" and (why := next(filter(None, laws), "")):
+        cell.status, cell.reason = "invalid", why
+
+
+def broken(timeline: Timeline, run: Cell | Point, requests: int, asked: Mapping[str, int]) -> str:
+    """Name the first law that a run's numbers break, with both values; empty where none is.
+
+    So many `requests` were asked for, `asked` has the output tokens of each.
+    """
+    steps = kv_steps(timeline)
+    laws = chain(
+        _slots(steps) if steps else (),
+        _numbers(run.kv) if run.kv else (),
+        _times(timeline),
+        () if run.truncated else _tokens(timeline, requests, asked),
+    )
+    return next(iter(laws), "")
+
+
+def _slots(steps: KvSteps) -> Iterator[str]:
+    """At every step 0 <= stored, stored and pads <= held <= pool."""
+    yield from _never("0 <= stored", "stored", steps, steps.stored, -steps.stored)
+    filled = steps.stored + steps.pads
+    yield from _never("stored <= held", "stored", steps, filled, filled - steps.held, steps.held)
+    yield from _never(
+        "held <= pool", "held", steps, steps.held, steps.held - steps.pool, steps.pool
+    )
+
+
+def _never(
+    law: str, name: str, steps: KvSteps, values: Floats, excess: Floats, bound: Floats | None = None
+) -> Iterator[str]:
+    """Yield the law where a value exceeds its bound, at the step where it does so most."""
+    if excess.max() > 0:
+        at = int(np.argmax(excess))
+        limit = 0 if bound is None else bound[at]
+        yield f"{law}: {name} {values[at]:.0f}, bound {limit:.0f}, at step {steps.step[at]:.0f}"
+
+
+def _numbers(kv: Kv) -> Iterator[str]:
+    """The shares are a whole, and no mean is above its peak."""
+    shares = [kv.efficiency, *(share.value for n, share in kv.waste.items() if n in PARTS)]
+    known = [share for share in shares if share is not None]
+    if len(known) == len(shares) and abs(sum(known) - 1) > ROUNDING:
+        yield f"shares sum to 1: efficiency and waste sum to {sum(known):.6g}"
+    for name, mean, peak in (
+        ("stored", kv.mean_live, kv.peak_live),
+        ("held", kv.mean_reserved, kv.peak_reserved),
+        ("running", kv.mean_running, kv.peak_running),
+    ):
+        if mean is not None and peak is not None and mean > peak * (1 + ROUNDING):
+            yield f"peak >= mean: {name} {peak} at most, {mean:.6g} on average"
+
+
+def _times(timeline: Timeline) -> Iterator[str]:
+    """Phases follow each other, and so do the moments of a request, within the run."""
+    found = [(name, timeline.window(name)) for name in PHASES]
+    edges = [
+        (f"{name} {edge}", t)
+        for name, window in found
+        if window
+        for edge, t in zip(("begin", "end"), window, strict=True)
+    ]
+    yield from _in_order("", edges)
+    end = timeline.window("run")
+    for r in timeline.requests:
+        moments = [("arrived", r.arrive), ("started", r.start), ("first token", r.first),
+                   ("last token", r.last), ("run end", end and end[1])]  # fmt: skip
+        yield from _in_order(f"request {r.id}: ", [(n, t) for n, t in moments if t is not None])
+
+
+def _in_order(of: str, moments: list[tuple[str, int]]) -> Iterator[str]:
+    for (name, t), (later, after) in pairwise(moments):
+        if t > after:
+            yield f"times in order: {of}{name} at {t} ns, {later} at {after} ns"
+
+
+def _tokens(timeline: Timeline, requests: int, asked: Mapping[str, int]) -> Iterator[str]:
+    """What came is what was asked for; a run that was cut short says so, and is not asked."""
+    ran = len(timeline.requests)
+    if ran != requests:
+        yield f"tokens out as asked: {ran} requests ended, {requests} were asked for"
+    for r in timeline.requests:
+        if r.output_tokens != asked.get(r.id, r.output_tokens):
+            said = f"{r.output_tokens} tokens, {asked[r.id]} were asked for"
+            yield f"tokens out as asked: request {r.id}: {said}"
