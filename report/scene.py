@@ -106,7 +106,7 @@ def _cell(
         backend=cell.backend,
         status=cell.status,
         layout=column.layout,
-        kind=words.KIND.get(column.layout or ""),
+        kind=words.kind(column),
         timing=cell.timing,
         throughput=_throughput(column),
         kv=cell.kv,

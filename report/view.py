@@ -80,7 +80,7 @@ def result_view(result: Result, name: str) -> ResultView:
     found = summary.columns(result)
     kind = summary.memory_kind(result)
     least = TableRow(name="enough", title=words.ENOUGH, cells=list(map(words.enough, found)))
-    kinds = [words.KIND.get(column.layout or "", units.DASH) for column in found]
+    kinds = [words.kind(column) or units.DASH for column in found]
     return ResultView(
         name=name,
         facts=[

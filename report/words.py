@@ -20,6 +20,11 @@ KIND = {
     "padded": "a padded batch",
     "paged": "blocks handed out on demand",
 }
+RESERVED = {
+    "reserve-max": "blocks for the maximum length, at admission",
+    "reserve-pow2": "blocks for the next power of two of the output, at admission",
+    "reserve-final": "blocks for the final length, at admission",
+}
 
 
 def parity(found: Parity | None) -> str:
@@ -32,6 +37,12 @@ def parity(found: Parity | None) -> str:
     if found.max_regret is not None:
         same += f", regret at most {found.max_regret:.2g}"
     return f"{found.verdict}: {same}"
+
+
+def kind(column: Column) -> str | None:
+    """How a backend's cache is had, in few words; None where it is not known."""
+    policy = column.first.options.get("policy")
+    return RESERVED.get(str(policy)) or KIND.get(column.layout or "")
 
 
 def divergence(found: Parity | None) -> str:

@@ -317,3 +317,14 @@ def test_figures_are_svg_and_the_same_every_time(folder, result, tmp_path):
     for one, two in zip(first, second, strict=True):
         assert one.read_bytes() == two.read_bytes()
         assert ElementTree.parse(one).getroot().tag.endswith("svg")
+
+
+def test_what_reserves_at_admission_is_not_called_paged(result):
+    replace = msgspec.structs.replace
+    options = {"policy": "reserve-max"}
+    reserving = replace(result, cells=[replace(c, options=options) for c in result.cells])
+    kinds = [
+        next(words.kind(column) for column in summary.columns(run) if column.label == "vllm")
+        for run in (result, reserving)
+    ]
+    assert kinds == ["blocks handed out on demand", "blocks for the maximum length, at admission"]
