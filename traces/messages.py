@@ -50,10 +50,14 @@ class Progress(Message, frozen=True):
 
 
 class Done(Message, frozen=True):
-    """A worker has run its requests; `truncated` says why not all, empty when all."""
+    """A worker has run its requests; `truncated` says why not all, empty when all.
+
+    `ended` says that the time was over before the work.
+    """
 
     requests_run: int
     truncated: str
+    ended: Literal["deadline"] | None = None
 
 
 class Go(Message, frozen=True):

@@ -9,7 +9,7 @@ Format history
     1  first version
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
@@ -55,6 +55,8 @@ class Kv(Record, kw_only=True, omit_defaults=True, gc=False, tag="kv"):
     pads and finished rows within the held ones. `ahead_tokens` will be stored by a step that is
     scheduled ahead, in slots held already. `shared_slots` counts what sharing saved: slots in
     several tables at once. Several records may tell of one step; each holds until the next.
+    `computed` tokens go through the model in the step, `produced` come out of it: null where the
+    engine does not say.
     """
 
     step: int
@@ -67,6 +69,8 @@ class Kv(Record, kw_only=True, omit_defaults=True, gc=False, tag="kv"):
     running: int
     waiting: int = 0
     preempted: int = 0
+    computed: int | None = None
+    produced: int | None = None
 
 
 class Blocks(Record, kw_only=True, omit_defaults=True, gc=False, tag="blocks"):
@@ -78,9 +82,10 @@ class Blocks(Record, kw_only=True, omit_defaults=True, gc=False, tag="blocks"):
 
 
 class Request(Record, kw_only=True, omit_defaults=True, gc=False, tag="request"):
-    """One finished request: arrived, first worked on, first token, last token.
+    """One request: arrived, first worked on, first token, last token.
 
-    `token_ids_sha256` is over the output ids as little-endian int32.
+    `token_ids_sha256` is over the output ids as little-endian int32. One that was given up when
+    the time was over says so in `ended`, with the tokens that had come by then, if any.
     """
 
     id: str
@@ -92,6 +97,7 @@ class Request(Record, kw_only=True, omit_defaults=True, gc=False, tag="request")
     last: int | None
     token_ids: list[int]
     token_ids_sha256: str
+    ended: Literal["deadline"] | None = None
 
 
 class Alloc(Record, kw_only=True, omit_defaults=True, gc=False, tag="alloc"):
