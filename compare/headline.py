@@ -48,6 +48,14 @@ def subject_of(groups: dict[str, list[Cell]]) -> str | None:
     )
 
 
+def same_engine(result: Result) -> tuple[str, str] | None:
+    """The paged backend and the same engine that reserves the maximum, where both ran."""
+    groups = by_label(result)
+    subject = subject_of(groups)
+    own = _reserving_itself(groups, groups[subject]) if subject else None
+    return (subject, own) if subject and own else None
+
+
 def _reserving_itself(groups: dict[str, list[Cell]], subject: list[Cell]) -> str | None:
     """The subject's own engine with nothing changed but that it reserves the maximum."""
     options = {**subject[0].options, "policy": "reserve-max"}

@@ -76,15 +76,13 @@ class Run:
 
     def window(self, label: str, repeat: int) -> Timeline | None:
         """The timeline of one run: of a cell, or of a point in one; None where nothing is known."""
-        files = self.find(label, repeat)
-        if files is not None:
-            return self.timeline(files) if files.traces else None
-        for files in self.cells:
+        for files in self.cells:  # a point may have its cell's label: it is the run by that name
             for point in files.about.points:
                 if (point.label, point.repeat) == (label, repeat) and files.traces:
                     timeline = self.timeline(files)
                     return at_point(timeline, point.name) if point.name in timeline.points else None
-        return None
+        cell = self.find(label, repeat)
+        return self.timeline(cell) if cell is not None and cell.traces else None
 
     def cell(
         self, files: CellFiles, formula: int | None = None, cores: int | None = None

@@ -86,6 +86,8 @@ class Kv(Struct, kw_only=True):
     """When a token counts as stored: from the step on that computes it (restated: worked out from a
     trace that did not say so), or from when it was scheduled, as results before schema 3 have it
     where the engine schedules ahead."""
+    full_batch_share: float | None = None
+    """Of that time, the part in which as many requests ran as the engine takes at once."""
     block_size: int | None = None
     layout: str | None = None
     """dynamic, static, padded or paged."""
