@@ -20,6 +20,7 @@ from traces.job import Job, Prompt, Workload
 from traces.writer import Writer
 from workers import hf_sequential, vllm_engine
 from workers.backend import Recorder
+from workers.drive import drive
 
 Arm = Callable[[list[Prompt]], int]
 
@@ -46,14 +47,14 @@ def recording(asked: Comparing, channel: Channel) -> None:
     with Writer(Path(job.folder, "worker.jsonl"), "benchmark") as writer:
         recorder = Counting(writer, job.record_kv)
         worker = vllm_engine.Worker(job, recorder)
-        worker.import_engine()
-        worker.load()
+        worker.prepare()
+        worker.open()
 
         def arm(on: bool) -> Arm:
             def generate(prompts: list[Prompt]) -> int:
                 worker.llm.collective_rpc("pagedbench_record", args=(on,))
                 before, size = recorder.tokens, trace.stat().st_size
-                worker.generate(prompts)
+                drive(worker, prompts, recorder)
                 if (trace.stat().st_size > size) != on:
                     raise Problem("the switch does not reach the scheduler: is it one process?")
                 return recorder.tokens - before
@@ -70,8 +71,8 @@ def plain(asked: Comparing, channel: Channel) -> None:
     with Writer(Path(job.folder, "worker.jsonl"), "benchmark") as writer:
         recorder = Counting(writer, job.record_kv)
         worker = hf_sequential.Worker(job, recorder)
-        worker.import_engine()
-        worker.load()
+        worker.prepare()
+        worker.open()
         import torch
 
         def loop(prompts: list[Prompt]) -> int:
@@ -86,8 +87,7 @@ def plain(asked: Comparing, channel: Channel) -> None:
 
         def ours(prompts: list[Prompt]) -> int:
             before = recorder.tokens
-            for prompt in prompts:
-                worker.generate([prompt])
+            drive(worker, prompts, recorder)
             return recorder.tokens - before
 
         _compare(loop, ours, prompts, asked, channel, worker.facts)

@@ -109,7 +109,7 @@ def test_the_gauges_of_vllm_say_the_same(ran, plan):
 def test_the_gauge_at_its_peak_is_that_of_the_tables(ran, plan):
     """The tables are counted here, the gauge is the engine's own over its free blocks.
 
-    The hurried run is of one request, after a warm-up that held the blocks of many.
+    The hurried run gives requests up while they hold blocks.
     """
     found = ran("vllm", plan)
     most = max(len({b for table in tables.values() for b in table}) for _, tables in found.tables())

@@ -1,0 +1,83 @@
+"""A budget of time in the real engines: full load to the deadline, then an end within 2 s."""
+
+import pytest
+
+from tests.workers import cells, plans
+from tests.workers.cells import BACKENDS
+
+pytestmark = pytest.mark.slow
+
+PROMPTS = plans.prompts([(20, 170)] * 24)
+BUDGET_S = 0.4  # an engine needs seconds for all of it
+
+
+@pytest.fixture(scope="module")
+def whole(ran):
+    """What these requests get when there is time."""
+    return ran("vllm", "unhurried")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_everybody_is_offered_everything_and_what_came_counts(ran, whole, backend):
+    found = ran(backend, "hurried")
+    done = found.said("done")
+    assert (done["ended"], done["truncated"]) == ("deadline", "")
+    assert set(found.requests) == {p.id for p in found.prompts}
+    ended = [r for r in found.requests.values() if r.ended is None]
+    assert done["requests_run"] == len(ended) < len(found.prompts)
+    assert all(len(r.token_ids) == 170 for r in ended)
+    assert 0 < sum(len(r.token_ids) for r in found.requests.values()) < 170 * 24
+    for name, request in found.requests.items():
+        assert request.token_ids == whole.outputs[name][: len(request.token_ids)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_token_is_later_than_the_deadline_and_the_end_is_near(ran, backend):
+    found = ran(backend, "hurried")
+    begin = min(r.arrive for r in found.requests.values())
+    last = max(r.last for r in found.requests.values() if r.last is not None)
+    assert last <= begin + BUDGET_S * 1e9
+    assert 0 <= found.facts["overshoot_s"] < 2
+    for request in found.requests.values():
+        times = (request.start, request.first, request.last)
+        assert times == (None, None, None) if not request.token_ids else None not in times
+
+
+@pytest.mark.parametrize("backend", ["hf-paged", "vllm"])
+def test_the_full_load_runs_from_the_first_step_on(ran, backend):
+    assert max(kv.running for kv in ran(backend, "hurried").kv) == len(PROMPTS)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_is_held_afterwards(ran, backend):
+    last = ran(backend, "hurried").kv[-1]
+    assert (last.running, last.waiting, last.live_tokens) == (0, 0, 0)
+    assert last.reserved_slots == (plans.ROWS * cells.MAX_LENGTH if backend == "hf-static" else 0)
+
+
+@pytest.mark.parametrize("backend", ["hf-sequential", "hf-paged", "vllm"])
+def test_so_many_are_in_flight_as_the_concurrency_says(model, tmp_path, backend):
+    prompts = plans.prompts([(5, 12), (33, 3), (17, 8), (12, 2)])
+    found = cells.run(tmp_path / "cell", model, backend, prompts, concurrency=2)
+    assert found.code == 0, found.log[-4000:]
+    assert max(kv.running for kv in found.kv) == (1 if backend == "hf-sequential" else 2)
+    assert {len(r.token_ids) for r in found.requests.values()} == {12, 3, 8, 2}
+    begin = min(r.arrive for r in found.requests.values())
+    assert [r.arrive == begin for _, r in sorted(found.requests.items())] == [
+        True, True, False, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["hf-batched", "vllm"])
+def test_a_budget_under_a_forward_pass_is_one_line(model, tmp_path, backend):
+    found = cells.run(
+        tmp_path / "cell", model, backend, PROMPTS, module=f"workers.{MODULES[backend]}",
+        budget_s=1e-6,
+    )  # fmt: skip
+    said = found.said("failed")
+    assert said["error"] == "Problem"
+    assert said["message"].startswith("no token came within the budget of 1e-06 s: the first")
+    assert found.code == 1
+
+
+MODULES = {"hf-batched": "hf_batched", "vllm": "vllm_engine"}
