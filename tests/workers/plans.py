@@ -74,8 +74,8 @@ PLANS = {
     "distinct": Plan(prompts(LENGTHS), _slots),
     "shared": Plan(prompts(TAILS, PREFIX), _slots),
     "tight": Plan(prompts(TAILS, PREFIX), _tight, options={"prefix_caching": False}),
-    "unhurried": Plan(prompts([(20, 170)] * 24), _slots),
-    "hurried": Plan(prompts([(20, 170)] * 24), _slots, rest={"budget_s": 0.4}),
+    "unhurried": Plan(prompts([(20, 140)] * 24), _slots),
+    "hurried": Plan(prompts([(20, 140)] * 24), _slots, rest={"budget_s": 0.4}),
 }
 
 

@@ -7,7 +7,7 @@ from tests.workers.cells import BACKENDS
 
 pytestmark = pytest.mark.slow
 
-PROMPTS = plans.prompts([(20, 170)] * 24)
+PROMPTS = plans.prompts([(20, 140)] * 24)
 BUDGET_S = 0.4  # an engine needs seconds for all of it
 
 
@@ -25,8 +25,8 @@ def test_everybody_is_offered_everything_and_what_came_counts(ran, whole, backen
     assert set(found.requests) == {p.id for p in found.prompts}
     ended = [r for r in found.requests.values() if r.ended is None]
     assert done["requests_run"] == len(ended) < len(found.prompts)
-    assert all(len(r.token_ids) == 170 for r in ended)
-    assert 0 < sum(len(r.token_ids) for r in found.requests.values()) < 170 * 24
+    assert all(len(r.token_ids) == 140 for r in ended)
+    assert 0 < sum(len(r.token_ids) for r in found.requests.values()) < 140 * 24
     for name, request in found.requests.items():
         assert request.token_ids == whole.outputs[name][: len(request.token_ids)]
 
@@ -58,7 +58,8 @@ def test_nothing_is_held_afterwards(ran, backend):
 @pytest.mark.parametrize("backend", ["hf-sequential", "hf-paged", "vllm"])
 def test_so_many_are_in_flight_as_the_concurrency_says(model, tmp_path, backend):
     prompts = plans.prompts([(5, 12), (33, 3), (17, 8), (12, 2)])
-    found = cells.run(tmp_path / "cell", model, backend, prompts, concurrency=2)
+    room = plans.PLANS["distinct"].budget(backend)
+    found = cells.run(tmp_path / "cell", model, backend, prompts, concurrency=2, kv_budget=room)
     assert found.code == 0, found.log[-4000:]
     assert max(kv.running for kv in found.kv) == (1 if backend == "hf-sequential" else 2)
     assert {len(r.token_ids) for r in found.requests.values()} == {12, 3, 8, 2}
