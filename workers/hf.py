@@ -99,7 +99,7 @@ class HfWorker:
 
         return GenerationConfig(
             do_sample=False, max_new_tokens=new_tokens, eos_token_id=None, pad_token_id=0,
-            use_cache=True, disable_compile=not self.job.options.get("compile", False),
+            use_cache=True, disable_compile=not self.job.options.get("compile", True),
         )  # fmt: skip
 
     def memory(self, where: str) -> None:
@@ -114,9 +114,15 @@ class HfWorker:
 
         versions = {"torch": str(torch.__version__), "transformers": transformers.__version__}
         self._facts.versions = versions
-        self._facts.settings = {"attention": self.model.config._attn_implementation}
+        self._facts.settings = {
+            "attention": self.model.config._attn_implementation, "execution": self.execution(),
+        }  # fmt: skip
         self._facts.formula_bytes_per_slot = self.formula_bytes_per_slot()
         return self._facts
+
+    def execution(self) -> str:
+        """Return how steps were run. Transformers compiles into CUDA graphs, by its own rule."""
+        return "compiled, CUDA graphs" if hasattr(self.model, "_compiled_call") else "eager"
 
     def close(self) -> None:
         import gc

@@ -42,7 +42,7 @@ class Worker(HfWorker):
         from transformers import ContinuousBatchingConfig
 
         options = self.job.options
-        page = options.get("block_size") or kv.DEFAULT_BLOCK[self.job.device]
+        page = options.get("block_size") or kv.HF_PAGE
         known = inspect.signature(ContinuousBatchingConfig).parameters
         sizes = {"page_size" if "page_size" in known else "block_size": page}
         if self.job.kv_budget or self.job.device == "cpu":
@@ -154,7 +154,9 @@ class Worker(HfWorker):
 
     def facts(self) -> EngineFacts:
         facts = super().facts()
-        facts.settings = {"attention": self._attention(), **self.view.settings()}
+        facts.settings = {
+            **(facts.settings or {}), "attention": self._attention(), **self.view.settings(),
+        }  # fmt: skip
         facts.mask_bytes = torch_memory.tensor_bytes(self.masks())
         self.view.note_pool(facts)
         return facts

@@ -59,8 +59,12 @@ class PagedView:
         facts.bytes_per_slot = pool // ((total + 2) * self.block_size)
 
     def settings(self) -> dict[str, int]:
-        """Return what Transformers chose where no option did: tokens a step may compute at most."""
-        return {"max_batch_tokens": int(self._cache.max_batch_tokens)}
+        """Return what a step may be: tokens and requests at most, and the tokens of a page."""
+        return {
+            "max_batch_tokens": int(self._cache.max_batch_tokens),
+            "max_num_seqs": int(self._scheduler.max_requests_per_batch),
+            "page_size": self.block_size,
+        }
 
     def count(self, begun: int, scheduled: list[Any]) -> None:
         """Record a step: what is stored when it ends, in slots held from its begin."""

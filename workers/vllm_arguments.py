@@ -1,9 +1,13 @@
 """What LLM() is called with: the public options of vLLM that this project depends on."""
 
+import dataclasses
+import difflib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from traces import kv
+from traces.errors import Problem
 from traces.job import Job
 
 
@@ -33,7 +37,20 @@ def of(job: Job) -> dict[str, Any]:
         trace = str(Path(job.folder, "engine.jsonl"))
         policy = options.get("policy", "paged")
         arguments["additional_config"] = {"pagedbench": {"trace": trace, "policy": policy}}
-    return {name: value for name, value in arguments.items() if value is not None}
+    args: dict[str, Any] = options.get("args", {})
+    return {name: value for name, value in arguments.items() if value is not None} | args
+
+
+def refuse_unknown(args: Collection[str]) -> None:
+    """Raise Problem for an argument that this vLLM has not."""
+    from vllm.engine.arg_utils import EngineArgs
+
+    known = [field.name for field in dataclasses.fields(EngineArgs)]
+    for name in args:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            mean = f"; did you mean {near[0]!r}?" if near else ""
+            raise Problem(f"vllm: args: this vLLM has no argument {name!r}{mean}")
 
 
 def block_size(job: Job) -> int | None:

@@ -42,6 +42,7 @@ class Worker:
         os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # it would override the KV budget silently
         import vllm  # noqa: F401  the import is the cost
 
+        vllm_arguments.refuse_unknown(self.job.options.get("args", {}))
         self._facts.engine_process = own_process
 
     def open(self) -> None:
@@ -190,7 +191,9 @@ class Worker:
         }  # fmt: skip
         self._facts.settings = {
             "prefix_caching": config.cache_config.enable_prefix_caching,
-            "eager": config.model_config.enforce_eager,
+            "attention": self._ask("pagedbench_attention"),
+            "execution": _execution(config.compilation_config),
+            "block_size": config.cache_config.block_size,
             "async_scheduling": config.scheduler_config.async_scheduling,
             "max_model_len": config.model_config.max_model_len,
             "max_num_seqs": config.scheduler_config.max_num_seqs,
@@ -211,3 +214,10 @@ class Worker:
 def _ns(seconds: float) -> int | None:
     """vLLM's stamps are time.monotonic() of the same clock; 0.0 means never."""
     return int(seconds * 1e9) if seconds else None
+
+
+def _execution(config: Any) -> str:
+    """Return how steps are run: both enumerations are 0 for neither."""
+    ran = [name for name, on in (("compiled", config.mode), ("CUDA graphs", config.cudagraph_mode))
+           if on is not None and on.name != "NONE"]  # fmt: skip
+    return ", ".join(ran) or "eager"

@@ -47,6 +47,27 @@ def test_a_padded_batch_has_the_rows_that_fit_at_its_longest_prompt_and_output(
 
 
 @pytest.mark.parametrize(
+    ("options", "batches"),
+    [
+        # 8 slots; prompts of 4, 1, 2, 3 and an output of 1 each. As they come: two rows of 5 are
+        # too many; two of 3 fit, three of 4 do not.
+        ({}, [["00"], ["01", "02"], ["03"]]),
+        # As 4, 3, 2, 1: two rows of 5 are too many; two of 4 fit, three do not.
+        ({"sort": True}, [["00"], ["03", "02"], ["01"]]),
+    ],
+)
+def test_what_waits_is_sorted_by_its_prompts_where_that_is_asked_for(options, batches):
+    padded = worker(Batched, 8, **options)
+    found = []
+    padded.generate = lambda batch, tell: found.append([prompt.id for prompt in batch])
+    for prompt in prompts([(4, 1), (1, 1), (2, 1), (3, 1)]):
+        padded.submit(prompt, 0)
+    while padded._queue:
+        padded.step(0, lambda came: False)
+    assert found == batches
+
+
+@pytest.mark.parametrize(
     ("slots", "budget", "options", "rows"),
     [
         (1000, None, {}, 1),

@@ -78,6 +78,7 @@ def scheduler(active: dict[str, int], waiting: tuple[str, ...] = ()) -> Any:
         active_requests={name: SimpleNamespace(position_offset=n) for name, n in active.items()},
         waiting_requests=dict.fromkeys(waiting),
         waiting_requests_order=deque(waiting),
+        max_requests_per_batch=1024,
     )
 
 
@@ -167,7 +168,9 @@ def test_sizes_count_the_two_spare_blocks(cache):
 
 @both
 def test_what_a_step_may_compute_is_a_setting(cache):
-    assert view(cache(10, {}), scheduler({}))[0].settings() == {"max_batch_tokens": 8192}
+    assert view(cache(10, {}), scheduler({}))[0].settings() == {
+        "max_batch_tokens": 8192, "max_num_seqs": 1024, "page_size": BLOCK,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
