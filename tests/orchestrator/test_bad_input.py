@@ -127,6 +127,8 @@ def test_suites_that_cannot_be_read(bench, refused, suite, says):
         ({"device": "gpu"}, "Invalid enum value 'gpu'"),
         ({"timeout": "soon"}, "suite.toml: timeout: duration 'soon'"),
         ({"budget": "1 fortnight"}, "suite.toml: budget: duration '1 fortnight'"),
+        ({"budget": "0s"}, "suite.toml: budget: duration '0s': write a number above zero"),
+        ({"concurrency": 0}, "Expected `int` >= 1"),
         ({"kv_budget": "2 PiB"}, "suite.toml: kv_budget: size '2 PiB'"),
         ({"kv_budget": "0GiB"}, "size '0GiB'"),
         ({"kv_budget": "9" * 400}, "write it as 2GiB"),

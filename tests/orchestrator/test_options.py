@@ -47,7 +47,8 @@ def test_compile_is_no_option_where_transformers_never_compiles(backend):
 
 def check(backend: str, options: dict[str, Any], device: str, **rest: Any) -> None:
     data = {
-        "name": "test", "dtype": "bfloat16", "workload": {"kind": "uniform", "requests": 1, "prompt": [1, 2], "output": [1, 2]},
+        "name": "test",
+        "workload": {"kind": "uniform", "requests": 1, "prompt": [1, 2], "output": [1, 2]},
         "backend": [{"name": backend, "options": options}], **rest,
     }  # fmt: skip
     feasible.check(suite.parse(data, "here"), SHAPE, 512, device)

@@ -69,6 +69,24 @@ def test_so_many_are_in_flight_as_the_concurrency_says(model, tmp_path, backend)
     ]  # fmt: skip
 
 
+def test_an_engine_in_a_process_of_its_own_is_waited_for_and_ends_too(model, tmp_path, whole):
+    """Its answers come when it likes; what is given up must be gone before it is idle."""
+    options = {"engine_process": True}
+    room = plans.PLANS["distinct"].budget("vllm")
+    found = cells.run(
+        tmp_path / "cell", model, "vllm", PROMPTS, module="workers.vllm_engine", kv_budget=room,
+        options=options, budget_s=BUDGET_S,
+    )  # fmt: skip
+    assert found.code == 0, found.log[-4000:]
+    assert found.said("done")["ended"] == "deadline"
+    assert max(kv.running for kv in found.kv) == len(PROMPTS)
+    assert found.kv[-1].running == 0
+    assert found.facts["overshoot_s"] < 2
+    for name, request in found.requests.items():
+        assert request.token_ids == whole.outputs[name][: len(request.token_ids)]
+        assert request.last is None or request.last <= request.arrive + BUDGET_S * 1e9
+
+
 @pytest.mark.parametrize("backend", ["hf-batched", "vllm"])
 def test_a_budget_under_a_forward_pass_is_one_line(model, tmp_path, backend):
     found = cells.run(
