@@ -139,7 +139,7 @@ def batched(plan: Plan) -> Figures:
 
 def paged(plan: Plan) -> Figures:
     """Transformers' continuous batching."""
-    return _driven(plan, "paged", "hf-paged", 16, {})
+    return _driven(plan, "paged", "hf-paged", 16, {"max_batch_tokens": 1024})
 
 
 PARTS: dict[str, Callable[[Plan], Figures]] = {

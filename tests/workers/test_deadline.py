@@ -4,6 +4,9 @@ import pytest
 
 from tests.workers import cells, plans
 from tests.workers.cells import BACKENDS
+from traces.job import Point
+from traces.reader import read
+from traces.records import Phase, Request
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +70,25 @@ def test_so_many_are_in_flight_as_the_concurrency_says(model, tmp_path, backend)
     assert [r.arrive == begin for _, r in sorted(found.requests.items())] == [
         True, True, False, False,
     ]  # fmt: skip
+
+
+def test_each_window_of_a_sweep_has_the_budget_and_begins_idle_and_empty(model, tmp_path):
+    """A window that gave requests up leaves nothing: the engine refuses a change where one did."""
+    points = [Point(label=policy, repeat=0, policy=policy) for policy in ("paged", "reserve-max")]
+    found = cells.run(
+        tmp_path / "cell", model, "vllm", PROMPTS, module="workers.vllm_engine", points=points,
+        kv_budget=plans.PLANS["distinct"].budget("vllm"), budget_s=BUDGET_S,
+    )  # fmt: skip
+    assert found.code == 0, found.log[-4000:]
+    records = list(read(found.folder / "worker.jsonl"))
+    edges = [r.t for r in records if isinstance(r, Phase) and r.name == "run"]
+    requests = [r for r in records if isinstance(r, Request) and not r.id.startswith("warmup")]
+    for begin, end in (edges[:2], edges[2:]):
+        window = [r for r in requests if begin <= r.t <= end]
+        assert {r.id for r in window} == {p.id for p in PROMPTS}
+        assert any(r.ended == "deadline" for r in window)
+        assert any(r.token_ids for r in window)
+        assert BUDGET_S <= (end - begin) / 1e9 < BUDGET_S + 2
 
 
 def test_an_engine_in_a_process_of_its_own_is_waited_for_and_ends_too(model, tmp_path, whole):
