@@ -1,26 +1,27 @@
 """hf-paged: Transformers' own continuous batching on its paged cache.
 
 Its scheduler is found by name in a table, to which this adds one that counts after scheduling.
-The names inside differ between Transformers 5.17 and later: `PagedView` is the one place that
-knows. Its default pool is most of the device's free memory, as vLLM's is.
+Its default pool is most of the device's free memory, as vLLM's is.
 
 Without flash attention it also makes, up front, a mask of `max_batch_tokens` rows over all slots of
 the pool: gigabytes at its defaults, which are kept, for that is what its users get.
 """
 
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Any
 
 from traces import clock, kv
 from traces.errors import Problem
 from traces.facts import EngineFacts
-from traces.job import Prompt
+from traces.job import Job, Prompt
 from workers import torch_memory
+from workers.backend import Came, Recorder, Tell
 from workers.hf import HfWorker
+from workers.hf_paged_view import ANSWER_S, PagedView
 
-ANSWER_S = 1.0
-PREEMPTED = "preempted: Transformers starts such a request anew and keeps no earlier times"
+AT_ONCE = 256  # answers told together: those of one step, mostly
+REST_S = 60.0  # to give up requests: a forward pass under way ends first
 
 
 class Worker(HfWorker):
@@ -28,20 +29,24 @@ class Worker(HfWorker):
 
     layout = "paged"
     manager: Any = None
-    view: "PagedView"
+    view: PagedView
 
-    def load(self) -> None:
-        super().load()
+    def __init__(self, job: Job, recorder: Recorder) -> None:
+        super().__init__(job, recorder)
+        self._known: dict[str, int] = {}  # tokens told, by request
+
+    def open(self) -> None:
+        super().open()
         import inspect
 
         from transformers import ContinuousBatchingConfig
 
         options = self.job.options
-        page = options.get("block_size") or kv.DEFAULT_BLOCK[self.job.device]
+        page = options.get("block_size") or kv.HF_PAGE
         known = inspect.signature(ContinuousBatchingConfig).parameters
         sizes = {"page_size" if "page_size" in known else "block_size": page}
         if self.job.kv_budget or self.job.device == "cpu":
-            sizes["num_blocks"] = self.rows_in_budget(page) - 2  # two spare ones are added to it
+            sizes["num_blocks"] = self.slots() // page - 2  # two spare ones are added to it
         if "max_batch_tokens" in options:
             sizes["max_batch_tokens"] = options["max_batch_tokens"]
         config = ContinuousBatchingConfig(
@@ -58,6 +63,7 @@ class Worker(HfWorker):
             raise Problem(f"attention {asked} was asked for, and Transformers would use {used}")
         self.manager.warmup()
         self.manager.start()
+        self.longest = min(self.job.max_length, self.view.blocks() * self.view.block_size)
 
     def _keep_attention(self, known: Container[str]) -> dict[str, bool]:
         """Return the setting by which an attention that was asked for stays.
@@ -82,41 +88,75 @@ class Worker(HfWorker):
         masks = getattr(self.manager.batch_processor.inputs_and_outputs, "attention_mask", None)
         return list(masks.values()) if isinstance(masks, dict) else []
 
-    def batch_size(self, prompts: list[Prompt]) -> int:
-        room = self.view.blocks() * self.view.block_size
-        return len(prompts) if max(prompt.total for prompt in prompts) <= room else 0
+    def submit(self, prompt: Prompt, due: int) -> None:
+        self._known[prompt.id] = 0
+        added = self.manager.add_request(
+            prompt.prompt_ids, request_id=prompt.id, max_new_tokens=prompt.output_tokens,
+            record_timestamps=True, streaming=True, eos_token_id=-1,
+        )  # fmt: skip
+        if added is None:
+            raise RuntimeError("continuous batching stopped: it takes no more requests")
 
-    def generate(self, prompts: list[Prompt]) -> None:
-        asked = {}
-        for prompt in prompts:
-            asked[prompt.id] = prompt
-            self.manager.add_request(
-                prompt.prompt_ids, request_id=prompt.id, max_new_tokens=prompt.output_tokens,
-                record_timestamps=True, eos_token_id=-1,
-            )  # fmt: skip
-        while asked:
-            output = self.manager.get_result(timeout=ANSWER_S)
-            if output is not None and output.is_finished():
-                self._take(asked.pop(output.request_id), output)
-            elif output is None and not self.manager.is_running():
-                raise RuntimeError("continuous batching stopped before all requests had ended")
+    def step(self, until: int, tell: Tell) -> bool:
+        came = self._answers(min(ANSWER_S, max(0.0, (until - clock.now()) / 1e9)))
+        if came:
+            tell(came)
+        elif not self.manager.is_running():
+            raise RuntimeError("continuous batching stopped before all requests had ended")
+        return bool(came) or self.view.running()
+
+    def cancel(self, tell: Tell) -> None:
+        tell(self._answers(0.0))
+        for request in self._known:
+            self.manager.cancel_request(request)
+        end = time.monotonic() + REST_S
+        while self._known and not self._at_rest():
+            if time.monotonic() > end:
+                raise RuntimeError(
+                    f"requests are still there {REST_S:g} s after they were given up"
+                )
+            time.sleep(0.001)
+        self._known.clear()
+        while self.manager.get_result(timeout=0) is not None:
+            pass  # of requests that were given up
         self.view.settle()
 
-    def _take(self, prompt: Prompt, output: Any) -> None:
-        """Record a result. Its stamps are time.perf_counter(), on Linux the monotonic clock."""
+    def _at_rest(self) -> bool:
+        queues = (self.manager.input_queue, self.manager.cancel_queue)
+        return all(queue.empty() for queue in queues) and not self.view.pending()
+
+    def _answers(self, wait_s: float) -> list[Came]:
+        """Return the tokens that came: wait for the first, and take what is there then."""
+        came: list[Came] = []
+        output = self.manager.get_result(timeout=wait_s)
+        while output is not None:
+            came += self._came(output)
+            output = self.manager.get_result(timeout=0) if len(came) < AT_ONCE else None
+        return came
+
+    def _came(self, output: Any) -> Iterator[Came]:
+        """Return the tokens of an answer that were not told before.
+
+        It has all of a request's tokens, but where the request gave way and started anew only the
+        stamps since. Stamps are time.perf_counter(), on Linux the monotonic clock.
+        """
+        name, ids = output.request_id, output.generated_tokens
         if output.error is not None:
-            raise RuntimeError(f"request {prompt.id}: {output.error}")
-        stamps = [int(stamp * 1e9) for stamp in output.timestamps or []]
+            raise RuntimeError(f"request {name}: {output.error}")
+        new = len(ids) - self._known[name]
+        self._known[name] = len(ids)
+        if output.is_finished():
+            del self._known[name]
         start = int(output.lifespan[0] * 1e9) if output.lifespan[0] > 0 else None
-        first, last = (stamps[0], stamps[-1]) if stamps else (None, None)
-        why = None
-        if len(stamps) < len(output.generated_tokens):
-            start, first, why = None, None, dict.fromkeys(("start", "first"), PREEMPTED)
-        self.recorder.request(prompt, list(output.generated_tokens), start, first, last, why)
+        for left in range(new, 0, -1):
+            ended = output.is_finished() and left == 1
+            yield Came(name, [ids[-left]], int(output.timestamps[-left] * 1e9), ended, start)
 
     def facts(self) -> EngineFacts:
         facts = super().facts()
-        facts.settings = {"attention": self._attention(), **self.view.settings()}
+        facts.settings = {
+            **(facts.settings or {}), "attention": self._attention(), **self.view.settings(),
+        }  # fmt: skip
         facts.mask_bytes = torch_memory.tensor_bytes(self.masks())
         self.view.note_pool(facts)
         return facts
@@ -129,97 +169,6 @@ class Worker(HfWorker):
         super().close()
 
 
-class PagedView:
-    """Transformers' paged cache, seen the same way in all tested versions."""
-
-    def __init__(self, worker: Worker, cache: Any, scheduler: Any) -> None:
-        self._recorder = worker.recorder
-        self._cache = cache
-        self._scheduler = scheduler
-        self._older = hasattr(cache, "group_cache_managers")  # Transformers 5.17
-        self._known: dict[str, list[int]] = {}
-        self._running: set[str] = set()
-        self._idle = False
-
-    @property
-    def block_size(self) -> int:
-        """Slots per block."""
-        if self._older:
-            return int(self._cache.block_size)
-        return int(next(iter(self._cache.cache_allocators.values())).tokens_per_page)
-
-    def blocks(self) -> int:
-        """Return how many blocks there are for requests."""
-        return int(self._cache.num_blocks)
-
-    def tables(self) -> dict[str, list[int]]:
-        """Return the physical blocks of each request, over all attention groups."""
-        cache = self._cache
-        groups = cache.group_cache_managers if self._older else cache.cache_allocators.values()
-        found: dict[str, list[int]] = {}
-        for group in groups:
-            for request, blocks in group.block_table.items():
-                found.setdefault(request, []).extend(blocks)
-        return found
-
-    def tensors(self) -> list[Any]:
-        """Return the tensors behind the pool."""
-        cache = self._cache
-        return [*cache.key_cache, *cache.value_cache] if self._older else [cache.cache_tensor]
-
-    def note_pool(self, facts: EngineFacts) -> None:
-        """Note the pool's sizes; bytes per slot count the two spare blocks Transformers adds."""
-        pool, total = torch_memory.tensor_bytes(self.tensors()), self.blocks()
-        facts.block_size, facts.num_blocks, facts.pool_bytes = self.block_size, total, pool
-        facts.bytes_per_slot = pool // ((total + 2) * self.block_size)
-
-    def settings(self) -> dict[str, int]:
-        """Return what Transformers chose where no option did: tokens a step may compute at most."""
-        return {"max_batch_tokens": int(self._cache.max_batch_tokens)}
-
-    def count(self, begun: int, scheduled: list[Any]) -> None:
-        """Record a step: what is stored when it ends, in slots held from its begin."""
-        tables = self.tables()
-        self._changes(begun, tables)
-        size = self.block_size
-        active = self._scheduler.active_requests.values()
-        stored = sum(state.position_offset for state in active)
-        stored += sum(future.query_length for future in scheduled)
-        waiting = self._scheduler.waiting_requests
-        preempted = len(self._running & waiting.keys())
-        self._running = set(self._scheduler.active_requests)
-        held = len({block for blocks in tables.values() for block in blocks})
-        shared = sum(map(len, tables.values())) - held
-        self._recorder.kv(
-            begun, stored=stored - shared * size, held=held * size, pool=self.blocks() * size,
-            shared_slots=shared * size, running=len(self._running), waiting=len(waiting),
-            preempted=preempted,
-        )  # fmt: skip
-        self._idle = False
-
-    def settle(self) -> None:
-        """Record that all requests have ended, once their blocks are given back."""
-        end = time.monotonic() + ANSWER_S
-        while self.tables() and time.monotonic() < end:
-            time.sleep(0.001)
-        if not self._idle:
-            self.count(clock.now(), [])
-            self._idle = True
-
-    def _changes(self, now: int, tables: dict[str, list[int]]) -> None:
-        """Record which blocks changed hands since the step before."""
-        for request in self._known.keys() - tables.keys():
-            self._recorder.blocks(now, request, gained=[], lost=self._known.pop(request))
-        for request, blocks in tables.items():
-            before = self._known.get(request, [])
-            if blocks != before:  # grown, or a full block gave way to an equal one of another's
-                had, has = set(before), set(blocks)
-                gained = [block for block in blocks if block not in had]
-                lost = [block for block in before if block not in has]
-                self._recorder.blocks(now, request, gained=gained, lost=lost)
-                self._known[request] = list(blocks)
-
-
 def _register(worker: Worker) -> str:
     """Add a scheduler that counts to Transformers' table and return its name."""
     from transformers.generation.continuous_batching.scheduler import (
@@ -230,7 +179,7 @@ def _register(worker: Worker) -> str:
     class CountingScheduler(FIFOScheduler):
         def __init__(self, cache: Any, *args: Any, **kwargs: Any) -> None:
             super().__init__(cache, *args, **kwargs)
-            worker.view = PagedView(worker, cache, self)
+            worker.view = PagedView(worker.recorder, cache, self)
 
         def schedule_batch(self, *args: Any, **kwargs: Any) -> Any:
             begun = clock.now()

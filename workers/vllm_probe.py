@@ -39,6 +39,11 @@ class Probe:
         facts.pool_bytes = torch_memory.tensor_bytes(_flat(self.model_runner.kv_caches))
         return to_values(facts)
 
+    def pagedbench_attention(self) -> str:
+        """Return the attention kernels that were chosen, by vLLM's names."""
+        groups = [group for of_cache in self.model_runner.attn_groups for group in of_cache]
+        return ", ".join(sorted({group.backend.get_name() for group in groups}))
+
     def pagedbench_reset_peak(self, device: str) -> None:
         """Start the allocator's peak anew."""
         torch_memory.reset_peak(device)

@@ -77,6 +77,7 @@ class _Recording:
         self._holders: Counter[int] = Counter()
         self._flying: deque[_Scheduled] = deque()
         self._step = 0
+        self._settled = True
         self._gauge = 0.0
         global current
         current = self
@@ -104,12 +105,15 @@ class _Recording:
         if not recording:
             return super().schedule(*args, **kwargs)  # type: ignore[misc]
         begun = clock.now()
+        self._end(begun)  # given up since the step before
         output = super().schedule(*args, **kwargs)  # type: ignore[misc]
         self._take(begun, output)
         if output.total_num_scheduled_tokens:  # else nothing will run: it is no step
             self._step += 1
             self._flying.append(_Scheduled(self._step, output))
             self._count(begun, len(output.preempted_req_ids or ()))
+        elif not self._flying:
+            self._settle(begun)
         return output
 
     def update_from_output(self, scheduled: Any, *args: Any, **kwargs: Any) -> Any:
@@ -119,16 +123,18 @@ class _Recording:
         now = clock.now()
         if scheduled.total_num_scheduled_tokens and self._flying:
             self._flying.popleft()
-        ended = [name for name in self.finished_req_ids if name in self._tables]
-        for request_id in ended:
-            self._lose(now, request_id)
-            self._names.pop(request_id, None)
+        self._end(now)
         if self._flying:  # the step that was scheduled ahead is executing now
             self._count(now, 0)
-        elif ended and not self.running:
-            self._count(now, 0)
+        elif not self.running:
             self._settle(now)
         return outputs
+
+    def _end(self, now: int) -> None:
+        """Take the blocks of requests that have ended, or were given up."""
+        for request_id in [name for name in self.finished_req_ids if name in self._tables]:
+            self._lose(now, request_id)
+            self._names.pop(request_id, None)
 
     def reset_prefix_cache(self, *args: Any, **kwargs: Any) -> Any:
         """Done after each batch: the gauge's peak is of one, even if it stood idle on the way."""
@@ -140,7 +146,11 @@ class _Recording:
         return done
 
     def _settle(self, now: int) -> None:
-        """Nothing runs any more: write down the engine's own gauge at its highest so far."""
+        """Nothing runs any more: count that, and the engine's own gauge at its highest so far."""
+        if self._settled:
+            return
+        self._count(now, 0)
+        self._settled = True
         facts = EngineFacts(engine_kv_usage_peak=self._gauge, stored_when="executing")
         self._trace.write(Facts(t=now, values=to_values(facts)))
         self._trace.flush()
@@ -194,6 +204,7 @@ class _Recording:
         usable = self._usable - len(self._withheld)
         used = self.kv_cache_manager.usage * self._usable - len(self._withheld)
         self._gauge = max(self._gauge, used / usable)
+        self._settled = False
         computed = sum(request.num_computed_tokens for request in self.running)
         executing = self._flying[0] if self._flying else None
         ahead = sum(scheduled.total for scheduled in self._flying if scheduled is not executing)
