@@ -157,7 +157,7 @@ def cell(
         reason=about.reason,
         requests_asked=about.requests_asked or len(asked),
         truncated=about.truncated,
-        work=offered,
+        work=None if about.truncated else offered,
         **work.done(timeline.requests),
         timing=speed,
         kv=cache,

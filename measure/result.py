@@ -152,6 +152,7 @@ class Cell(Struct, kw_only=True):
     truncated: str = ""
     """Why fewer requests than asked were offered; empty when all were."""
     work: Work | None = None
+    """Null in older results, and where requests were left out."""
     ended: Ended | None = None
     """What ended the run before its work was done; the tokens that had come by then count."""
     output_tokens: int | None = None
