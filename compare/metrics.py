@@ -126,8 +126,9 @@ def _speed() -> Iterable[Metric]:
         yield Metric(f"{name}_p99", "s", "lower", timing(f"{name}_p99"),
                      f"{title}, p99", tau=0.10, requests=P99_REQUESTS)  # fmt: skip
     for name, title, part in (
-        ("itl", "time between two tokens", False), ("full_load_itl", "time between two tokens at full load", True)
-    ):  # fmt: skip
+        ("itl", "time between two tokens", False),
+        ("full_load_itl", "time between two tokens at full load", True),
+    ):
         yield Metric(f"{name}_p50", "s", "lower", timing(f"{name}_p50"), f"{title}, median",
                      tau=SPEED, gates=False, of_part=part)  # fmt: skip
         yield Metric(f"{name}_p99", "s", "lower", timing(f"{name}_p99"), f"{title}, p99",
