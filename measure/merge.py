@@ -114,6 +114,8 @@ def _kv(columns: Columns) -> Callable[[Kv], None]:
             record.running,
             record.waiting,
             record.preempted,
+            record.computed,
+            record.produced,
         )
 
     assert columns.names == KV  # the order above

@@ -24,6 +24,8 @@ KV = (
     "running",
     "waiting",
     "preempted",
+    "computed",
+    "produced",
 )
 ALLOC = ("allocated", "reserved", "inactive_split", "peak_allocated", "peak_reserved")
 

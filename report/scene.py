@@ -52,6 +52,7 @@ class DrawnCell(Struct, frozen=True, kw_only=True):
     dash: str
     backend: str
     status: str
+    ended: bool
     layout: str | None
     kind: str | None
     timing: result.Timing | None
@@ -110,6 +111,7 @@ def _cell(
         dash="dot" if number else "solid",
         backend=cell.backend,
         status=cell.status,
+        ended=cell.ended is not None,
         layout=column.layout,
         kind=words.kind(column),
         timing=cell.timing,
