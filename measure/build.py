@@ -95,7 +95,10 @@ class Run:
             made.suspect.append(f"{bad} lines of the traces could not be read")
         if files.changed and made.status in ("ok", "oom"):
             names = ", ".join(files.changed)
-            made.status, made.reason = "invalid", f"{names}: not as written: run --resume anew"
+            made.status, made.reason = (
+                "invalid",
+                f"{names}: not as written: measure anew: run --resume",
+            )
         return made
 
 

@@ -11,9 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from traces.control import MARK
 from traces.reader import read
 from traces.records import AnyRecord
 
@@ -116,6 +118,12 @@ class Bench:
         """
         return dict(_with_environment(str(self.home / "cache")))
 
+    def marked(self, name: str) -> list[int]:
+        """What runs of the child of this name: the child itself first, then what it started."""
+        ends = f"-{name}"
+        found = [pid for pid in self.remains() if _variable(pid, MARK).endswith(ends)]
+        return sorted(found, key=lambda pid: (_session(pid) != pid, pid))
+
     def gone(self) -> bool:
         """Whether all of it ends in a while."""
         return wait_for(lambda: not self.remains(), "the end of every process", self.remains)
@@ -154,6 +162,21 @@ def _inline(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_inline, value)) + "]"
     return json.dumps(value)
+
+
+def _variable(pid: int, name: str) -> str:
+    """What a process was started with under this name; nothing of one that has ended."""
+    with suppress(OSError):
+        for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if pair.startswith(f"{name}=".encode()):
+                return pair.decode().partition("=")[2]
+    return ""
+
+
+def _session(pid: int) -> int | None:
+    with suppress(OSError):
+        return os.getsid(pid)
+    return None
 
 
 def _with_environment(text: str) -> Iterator[tuple[int, str]]:
