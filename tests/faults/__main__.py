@@ -39,10 +39,10 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
 PROCESSES: dict[str, tuple[Signalled, int]] = {
     "orchestrator": (kills.orchestrator, 8),
     "worker": (kills.worker, 7),
-    "engine": (kills.engine_process, 2),
+    "engine": (kills.engine_process, 1),
     "sampler": (kills.sampler, 7),
     "prepare": (kills.prepare, 6),
-    "parity": (kills.parity, 4),
+    "parity": (kills.parity, 3),
 }
 KINDS: dict[str, tuple[Callable[[Scene], None], int]] = {
     **{
@@ -142,10 +142,15 @@ def table(outcomes: list[Outcome]) -> str:
 
 @click.command()
 @click.option("--seed", default=0, show_default=True)
-@click.option("--count", default=210, show_default=True, help="How many faults.")
+@click.option("--count", default=208, show_default=True, help="How many faults.")
 @click.option("--only", multiple=True, type=click.Choice([*KINDS]), metavar="KIND")
 @click.option("--number", type=int, help="This one of them only.")
-@click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="So many at once.")
+@click.option(
+    "--jobs",
+    default=2 * (os.cpu_count() or 1),
+    show_default=True,
+    help="So many at once: they mostly wait.",
+)
 @click.option("--cgroup", help="A memory cgroup of yours, in which groups can be made.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where; by default a new one.")
 def main(
