@@ -93,7 +93,7 @@ class Run:
         made = cell(files.about, self.timeline(files), offered, asked, formula, cores)
         if bad := files.damage.bad + self.damage.bad:
             made.suspect.append(f"{bad} lines of the traces could not be read")
-        if files.changed and made.status in ("ok", "oom"):
+        if files.changed and made.status in ("ok", "oom", "invalid"):
             names = ", ".join(files.changed)
             made.status, made.reason = (
                 "invalid",

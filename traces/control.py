@@ -114,13 +114,22 @@ def describe(error: BaseException) -> Failed:
 
 
 def _end_run() -> None:
-    """Kill what is in our session or carries the run's mark, and at last ourselves."""
+    """Kill what is in a session of the run or carries its mark, and at last ourselves.
+
+    Sessions too: an engine that sets its title writes over the environment that has the mark.
+    """
     run = f"{MARK}={os.environ.get(MARK, '').partition('/')[0]}/".encode()
+    sessions, marked = {os.getpid(): os.getsid(0)}, set()
     for entry in Path("/proc").glob("[0-9]*"):
         pid = int(entry.name)
         with suppress(OSError):
-            ours = os.getsid(pid) == os.getsid(0) or run in entry.joinpath("environ").read_bytes()
-            if ours and pid != os.getpid():
+            sessions[pid] = os.getsid(pid)
+            if run in entry.joinpath("environ").read_bytes():
+                marked.add(pid)
+    ours = {os.getsid(0)} | {pid for pid in marked if sessions[pid] == pid}
+    for pid, session in sessions.items():
+        if (session in ours or pid in marked) and pid != os.getpid():
+            with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 

@@ -25,10 +25,11 @@ def main(asked: Preparation, channel: Channel) -> None:
     """Prepare and report."""
     try:
         folder = _folder(asked, channel)
-        path = folder / "config.json"
+        shape = asked.source.kind == "shape"
+        path = Path(asked.source.path) if shape else folder / "config.json"
         described = supported.complete(_read(path), folder)
         found = describe(described, path)
-        if asked.source.kind == "shape":
+        if shape:
             supported.check_shape(described, path)
         else:
             weights.check_head(folder, described)
@@ -52,7 +53,7 @@ def main(asked: Preparation, channel: Channel) -> None:
     channel.send(
         Prepared(
             folder=str(folder), model=found, max_length=max_length, workload=requests,
-            random_weights=asked.source.kind == "shape", weights_sha256=_hash(folder, asked),
+            random_weights=shape, weights_sha256=_hash(folder, asked),
         )
     )  # fmt: skip
 
@@ -60,7 +61,12 @@ def main(asked: Preparation, channel: Channel) -> None:
 def _read(path: Path) -> ModelConfig:
     """Return config.json, parsed. Raises Problem."""
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if text.startswith("\ufeff"):
+            raise Problem(
+                f"{path}: a byte order mark comes first, which engines refuse: save it without"
+            )
+        config = json.loads(text)
     except OSError as error:
         raise Problem(f"{path}: cannot be read ({error.strerror}): not a model folder") from None
     except (ValueError, RecursionError) as error:

@@ -59,7 +59,8 @@ KINDS: dict[str, tuple[Callable[[Scene], None], int]] = {
     "flipped trace": (changed.flipped_trace, 18),
     "broken model": (changed.broken_model, 20),
 }
-"""Each kind of fault, and how many of some two hundred are of it."""
+"""Each kind of fault, and how many of all are of it."""
+COUNT = sum(share for _, share in KINDS.values())
 
 
 class Outcome(NamedTuple):
@@ -142,7 +143,7 @@ def table(outcomes: list[Outcome]) -> str:
 
 @click.command()
 @click.option("--seed", default=0, show_default=True)
-@click.option("--count", default=208, show_default=True, help="How many faults.")
+@click.option("--count", default=COUNT, show_default=True, help="How many faults.")
 @click.option("--only", multiple=True, type=click.Choice([*KINDS]), metavar="KIND")
 @click.option("--number", type=int, help="This one of them only.")
 @click.option(

@@ -11,7 +11,8 @@ ODD = st.one_of(
         ["", "0", "-1", "1e999", "nan", "\ud800", "\x00", "a/../../b", "~", 0, -1, 1e308, [], {},
          [[]], [None], {"": 1}, 2**63, 10**400, "x" * 5000]
     ),
-    st.lists(st.integers(), max_size=3), st.dictionaries(st.text(max_size=4), st.none(), max_size=2),
+    st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.text(max_size=4), st.none(), max_size=2),
 )  # fmt: skip
 
 

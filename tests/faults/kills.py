@@ -14,7 +14,6 @@ PAUSE_S = 2.0
 SHORT = {"stub": 0.7, "hf": 6.0, "vllm": 12.0}  # seconds that a worker of each lives, about
 STARTS = {"prepare": 0.3, "sampler": 2.0, "parity": 5.0}
 LATE = {"stub": "8s", "hf": "45s", "vllm": "150s"}  # more than each takes on a busy machine
-PATIENT = 10.0
 
 
 def worker(scene: Scene, number: signal.Signals) -> None:
@@ -38,7 +37,7 @@ def _cell(scene: Scene, engine: str, number: signal.Signals, who: str) -> None:
     done = scene.finish(process)
     ended(scene, done, *((0, 124) if number == STOP else (0, 4)))
     readable(scene, torn=True)
-    true_numbers(scene, engine, done.seconds + PATIENT)
+    true_numbers(scene, engine, scene.elapsed())
     resumes(scene, engine)
 
 
@@ -68,16 +67,16 @@ def orchestrator(scene: Scene, number: signal.Signals) -> None:
     else:  # before Python listens, SIGTERM is the system's
         ended(scene, done, *((0,) if number == STOP else (0, 130, -TERM)))
         expect(done.code != -TERM or not (scene.bench.out / "cells").exists(), "ended by SIGTERM")
-    _goes_on(scene, engine, done.seconds, torn=number == KILL)
+    _goes_on(scene, engine, torn=number == KILL)
 
 
-def _goes_on(scene: Scene, engine: str, seconds: float, torn: bool) -> None:
+def _goes_on(scene: Scene, engine: str, torn: bool) -> None:
     """What was not begun can be begun; what was begun goes on."""
     out = scene.bench.out
     if not out.exists():
         return ended(scene, scene.finish(scene.start(scene.suite(engine))), 0)
     readable(scene, torn=torn)
-    true_numbers(scene, engine, seconds + PATIENT)
+    true_numbers(scene, engine, scene.elapsed())
     if (out / "suite.json").exists():
         resumes(scene, engine)
     else:
@@ -99,8 +98,8 @@ def sampler(scene: Scene, number: signal.Signals) -> None:
     done = scene.finish(process)
     ended(scene, done, *((0, 2, 4)))
     readable(scene, torn=True)
-    true_numbers(scene, engine, done.seconds + PATIENT)
-    _goes_on(scene, engine, done.seconds, torn=True)
+    true_numbers(scene, engine, scene.elapsed())
+    _goes_on(scene, engine, torn=True)
 
 
 def prepare(scene: Scene, number: signal.Signals) -> None:
@@ -129,7 +128,7 @@ def _helper_ended(
         codes = (*codes, 130)
     done = scene.finish(process)
     ended(scene, done, *codes)
-    _goes_on(scene, engine, done.seconds, torn=True)
+    _goes_on(scene, engine, torn=True)
 
 
 def _strike(scene: Scene, pid: int | None, number: signal.Signals, after: float) -> None:

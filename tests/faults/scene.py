@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tests.orchestrator.bench import Bench, wait_for
+from tests.orchestrator.bench import Bench
 from tests.workers import tiny
 
 REQUESTS = {"kind": "uniform", "requests": 4, "prompt": [8, 16], "output": [8, 16]}
@@ -30,12 +30,11 @@ ENGINES: dict[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass(slots=True)
 class Done:
-    """How a command ended, and how long it took."""
+    """How a command ended."""
 
     code: int
     out: str
     err: str
-    seconds: float
 
 
 class Breach(AssertionError):  # noqa: N818  as Problem: what it is, not that it is raised
@@ -65,6 +64,10 @@ class Scene:
         self.bench.environment["VLLM_CPU_KVCACHE_SPACE"] = "1"
         self.bench.environment["VLLM_CACHE_ROOT"] = str(self.home.parent / "vllm")
         self.begun = time.monotonic()
+
+    def elapsed(self) -> float:
+        """Seconds since it began: nothing in it has taken longer."""
+        return time.monotonic() - self.begun
 
     def note(self, what: str) -> None:
         self.struck.append(what)
@@ -96,12 +99,11 @@ class Scene:
 
     def finish(self, process: Any) -> Done:
         """Wait for the end; a run that hangs is a breach."""
-        begun = time.monotonic()
         try:
             out, err = process.communicate(timeout=LIMIT_S)
         except subprocess.TimeoutExpired:
             raise Breach("the run does not end") from None
-        return Done(process.returncode, out, err, time.monotonic() - begun)
+        return Done(process.returncode, out, err)
 
     def run(self, *arguments: object, verb: str = "run") -> Done:
         return self.finish(self.bench.start(*arguments, verb=verb))
@@ -116,11 +118,8 @@ class Scene:
 
     def child(self, process: Any, name: str) -> int | None:
         """Wait for the child of this name; None when the run has ended before one came."""
-        found: list[int] = []
-
-        def there() -> bool:
-            found[:] = self.bench.marked(name)
-            return bool(found) or process.poll() is not None
-
-        wait_for(there, name)
-        return found[0] if found else None
+        while process.poll() is None:
+            if found := self.bench.marked(name):
+                return found[0]
+            time.sleep(0.02)
+        return None

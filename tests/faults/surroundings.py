@@ -10,7 +10,6 @@ from pathlib import Path
 from tests.faults.checks import ended, expect, readable, result, resumes, true_numbers
 from tests.faults.scene import Left, Scene
 from tests.monitor.double import GIB, A, Driver, compile_driver
-from tests.orchestrator.bench import wait_for
 
 DISK = 16 << 20
 LONG = {"kind": "uniform", "requests": 8, "prompt": [4, 8], "output": [30, 30]}
@@ -90,7 +89,6 @@ def clock_step(scene: Scene) -> None:
     step.write_text("0")
     scene.bench.environment["LD_PRELOAD"] = str(library)
     process = scene.start(scene.suite(engine))
-    begun = time.monotonic()
     while process.poll() is None:
         jump = scene.draw.choice([-1, 1]) * scene.draw.choice([2, 3600, 86400 * 400])
         scene.note(f"{jump} s")
@@ -99,7 +97,7 @@ def clock_step(scene: Scene) -> None:
     done = scene.finish(process)
     ended(scene, done, 0)
     readable(scene)
-    true_numbers(scene, engine, time.monotonic() - begun)
+    true_numbers(scene, engine, scene.elapsed())
 
 
 def gpu_lost(scene: Scene) -> None:
@@ -123,7 +121,7 @@ def gpu_lost(scene: Scene) -> None:
     if done.code == 2:
         return
     readable(scene)
-    true_numbers(scene, "stub", done.seconds + 10)
+    true_numbers(scene, "stub", scene.elapsed())
     found = result(scene)
     for cell in found.cells if found else []:
         for phase in cell.phases:
@@ -152,7 +150,6 @@ def out_of_memory(scene: Scene) -> None:
         scene.note(f"{limit >> 20} MiB")
         suite = scene.suite("hf")
         process = scene.start(suite, preexec_fn=partial(_join, group))
-        wait_for(lambda: process.poll() is not None, "the end")
         ended(scene, scene.finish(process), 0, 2, 4, -9)
     finally:
         group.rmdir()

@@ -11,6 +11,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from random import Random
+from typing import cast
 from unittest.mock import patch
 
 import msgspec
@@ -25,6 +26,7 @@ from orchestrator.run import SuiteRun
 from tests.faults.damage import damaged_bytes, damaged_data
 from tests.faults.scene import TOKENIZER, Scene
 from tests.orchestrator.bench import toml
+from traces import control
 from traces import workload as kinds
 from traces.errors import Problem
 from traces.messages import Failed
@@ -52,7 +54,8 @@ LINES = [
     {"messages": [{"role": "user", "content": "a b"}], "output_tokens": 4},
 ]  # fmt: skip
 TALKS = [
-    {"id": "1", "conversations": [{"from": "human", "value": "a b"}, {"from": "gpt", "value": "b"}]},
+    {"id": "1", "conversations": [{"from": "human", "value": "a b"},
+                                  {"from": "gpt", "value": "b"}]},
     {"id": "2", "conversations": [{"from": "system", "value": "a"},
                                   {"from": "human", "value": "b"}, {"from": "gpt", "value": "a"}]},
     {"id": "3", "messages": [{"role": "user", "content": "a b"},
@@ -190,10 +193,10 @@ def test_configurations(tmp_path_factory, data):
         trust_remote_code=False,
     )  # fmt: skip
     channel = Channel()
-    prepare.main(asked, channel)
+    prepare.main(asked, cast(control.Channel, channel))
     (answer,) = [message for message in channel.said if not isinstance(message, Note)]
     if isinstance(answer, Failed):
-        one_line(answer.message, "config.json")
+        one_line(answer.message, str(path))
     else:
         assert isinstance(answer, Prepared)
         assert answer.model.layers * answer.model.kv_heads * answer.model.head_dim > 0

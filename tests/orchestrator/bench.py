@@ -114,15 +114,16 @@ class Bench:
     def remains(self) -> dict[int, str]:
         """What still runs of all that was started here: our cache folder is in its environment.
 
+        Or it runs in our folder, for an engine that sets its title writes over its environment.
         That is independent of the marks and sessions by which pagedbench itself looks.
         """
-        return dict(_with_environment(str(self.home / "cache")))
+        return dict(_of(self.home))
 
     def marked(self, name: str) -> list[int]:
         """What runs of the child of this name: the child itself first, then what it started."""
-        ends = f"-{name}"
-        found = [pid for pid in self.remains() if _variable(pid, MARK).endswith(ends)]
-        return sorted(found, key=lambda pid: (_session(pid) != pid, pid))
+        remains = self.remains()
+        heads = [p for p in remains if _session(p) == p and _variable(p, MARK).endswith(f"-{name}")]
+        return heads + [p for p in remains if p not in heads and _session(p) in heads]
 
     def gone(self) -> bool:
         """Whether all of it ends in a while."""
@@ -179,10 +180,11 @@ def _session(pid: int) -> int | None:
     return None
 
 
-def _with_environment(text: str) -> Iterator[tuple[int, str]]:
+def _of(home: Path) -> Iterator[tuple[int, str]]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if text.encode() in (process / "environ").read_bytes():
+            here = (process / "cwd").readlink() == home
+            if here or f"{home}/cache".encode() in (process / "environ").read_bytes():
                 yield int(process.name), (process / "cmdline").read_bytes().decode()[-80:]
         except OSError:
             continue
