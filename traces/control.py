@@ -21,6 +21,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from traces.errors import Problem
 from traces.messages import Failed, Hello, Message
 
 MARK = "PAGEDBENCH_MARK"
@@ -78,8 +79,13 @@ def enter(target: str, config: Struct, connection: Connection, log: str) -> None
     """Run `target` ("module:function") as function(config, channel) in a session of its own."""
     os.setsid()
     _hear()
-    _redirect(log)
     channel = Channel(connection)
+    try:
+        _redirect(log)
+    except OSError as error:  # nothing may be said on the stderr that is our parent's
+        line = f"{log}: cannot be written ({error.strerror})"
+        channel.send(Failed(error=Problem.__name__, message=line, status="failed"))
+        os._exit(1)
     channel.send(Hello(pid=os.getpid(), session=os.getsid(0)))
     module, _, function = target.partition(":")
     try:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -40,7 +41,7 @@ def main(asked: Preparation, channel: Channel) -> None:
             tokenizer.load(folder, asked.trust_remote_code), found.max_position,
             lambda line: channel.send(Note(text=line)),
         )  # fmt: skip
-        Path(asked.out).write_bytes(msgspec.json.encode(workload))
+        _write(Path(asked.out), msgspec.json.encode(workload))
     except Problem as problem:
         channel.send(Failed(error="Problem", message=str(problem)))
         return
@@ -56,6 +57,18 @@ def main(asked: Preparation, channel: Channel) -> None:
             random_weights=shape, weights_sha256=_hash(folder, asked),
         )
     )  # fmt: skip
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole, or not at all. Raises Problem."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        unfinished.write_bytes(data)
+        unfinished.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise Problem(f"{path}: cannot be written ({error.strerror}): free some space") from None
 
 
 def _read(path: Path) -> ModelConfig:
@@ -82,7 +95,7 @@ def describe(config: ModelConfig, path: Path) -> Shape:
     supported.check_structure(config, path)
     try:
         return sizes.shape(config, config["architectures"][0])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise Problem(f"{path}: not a decoder model's configuration ({error})") from None
 
 
