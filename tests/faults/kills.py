@@ -28,14 +28,15 @@ def engine_process(scene: Scene, number: signal.Signals) -> None:
 
 
 def _cell(scene: Scene, engine: str, number: signal.Signals, who: str) -> None:
-    late = LATE[engine] if number == STOP else "5m"
+    hangs = number == STOP or who == "engine"  # vLLM may wait for an engine that has gone
+    late = LATE[engine] if hangs else "5m"
     process = scene.start(scene.suite(engine, timeout=late))
     pid = scene.child(process, f"{engine}.r0")
     if who == "engine":
         pid = _second(scene, process, f"{engine}.r0")
     _strike(scene, pid, number, scene.draw.uniform(0, SHORT[engine]))
     done = scene.finish(process)
-    ended(scene, done, *((0, 124) if number == STOP else (0, 4)))
+    ended(scene, done, *((0, 4, 124) if hangs else (0, 4)))
     readable(scene, torn=True)
     true_numbers(scene, engine, scene.elapsed())
     resumes(scene, engine)

@@ -90,13 +90,13 @@ def command(*arguments):
     assert code in (0, 1, 2, 3, 4, 5), said
     if code == 2:
         one_line(said.removesuffix("\n"), "pagedbench: ")
+        assert len(said) < 1100
     return code
 
 
 def one_line(said, has):
     assert "\n" not in said, said
     assert has in said, said
-    assert len(said) < 2000, said
 
 
 class Reached(Problem):
@@ -163,7 +163,9 @@ def _workload(tmp_path_factory, raw, name):
 @pytest.fixture(scope="module")
 def _transformers():
     """Loading it takes longer than any file may."""
-    pytest.importorskip("transformers").AutoConfig  # noqa: B018
+    classes = pytest.importorskip("transformers").AutoConfig
+    for shape in SHAPES:
+        classes.for_model(shape["model_type"])
 
 
 class Channel:
