@@ -94,11 +94,8 @@ class Run:
         if bad := files.damage.bad + self.damage.bad:
             made.suspect.append(f"{bad} lines of the traces could not be read")
         if files.changed and made.status in ("ok", "oom", "invalid"):
-            names = ", ".join(files.changed)
-            made.status, made.reason = (
-                "invalid",
-                f"{names}: not as written: measure anew: run --resume",
-            )
+            made.status = "invalid"
+            made.reason = f"{', '.join(files.changed)}: not as written: measure anew: run --resume"
         return made
 
 
