@@ -93,6 +93,9 @@ class Run:
         made = cell(files.about, self.timeline(files), offered, asked, formula, cores)
         if bad := files.damage.bad + self.damage.bad:
             made.suspect.append(f"{bad} lines of the traces could not be read")
+        if files.changed and made.status in ("ok", "oom", "invalid"):
+            made.status = "invalid"
+            made.reason = f"{', '.join(files.changed)}: not as written: measure anew: run --resume"
         return made
 
 

@@ -49,7 +49,7 @@ def read(path: Path, damage: Damage | None = None) -> Iterator[AnyRecord]:
     """
     damage = damage if damage is not None else Damage()
     decode = msgspec.json.Decoder(AnyRecord).decode
-    with _open(kept(path)) as stream:
+    with opened(kept(path)) as stream:
         lines = _lines(stream, damage)
         yield _header(path, next(lines, b""))
         for line in lines:
@@ -77,12 +77,13 @@ def traces_in(folder: Path, stem: str = "*") -> list[Path]:
 
 
 def _begun(path: Path) -> bool:
-    with suppress(*BREAKS_OFF), _open(path) as stream:
+    with suppress(*BREAKS_OFF), opened(path) as stream:
         return bool(stream.peek(1))
     return True
 
 
-def _open(path: Path) -> BufferedReader | gzip.GzipFile:
+def opened(path: Path) -> BufferedReader | gzip.GzipFile:
+    """Open a trace, gzipped or not, to read its lines."""
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
 
 
