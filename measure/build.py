@@ -23,6 +23,7 @@ from traces import kv as sizes
 from traces.cell import About
 from traces.facts import to_values
 from traces.job import Point, Prompt, Workload
+from traces.layout import Layout
 from traces.reader import Damage
 from traces.records import End
 
@@ -164,6 +165,7 @@ def cell(
         parity=about.parity,
         validity=run_checks(timeline, cache, memory, speed, wanted, formula),
         suspect=list(dict.fromkeys([*about.suspect, *([] if points else doubts(timeline, cores))])),
+        layout=timeline.layout if timeline.layout != Layout() else None,
         engine={k: v for k, v in to_values(timeline.facts).items() if k not in NOT_SHOWN},
         rows=[] if points else timing.rows(timeline),
         points=points,

@@ -11,6 +11,7 @@ Schema history
        kv.counted: when a token counts as stored; waste has what is scheduled ahead apart
        enough: the smallest KV cache that would do; status "invalid": an invariant is broken;
        device bytes of phases are above what was there before the cell
+    4  layout: what the KV cache is made of, and what each device holds, no longer in engine
 """
 
 from typing import Literal
@@ -24,11 +25,12 @@ from measure.memory import Ledger as Ledger
 from measure.memory import Line as Line
 from measure.memory import Phase as Phase
 from traces.cell import Status
+from traces.layout import Layout
 from traces.parity import Parity as Parity
 from traces.parity import Verdict
 from traces.records import FreeForm
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Counted = Literal["executing", "restated", "scheduled"]
 
@@ -187,6 +189,8 @@ class Cell(Struct, kw_only=True):
     validity: list[Check] = field(default_factory=list)
     suspect: list[str] = field(default_factory=list)
     """What makes the numbers doubtful: throttling, foreign processes, gaps."""
+    layout: Layout | None = None
+    """How the engine laid its memory out; null where it did not live to say it."""
     engine: FreeForm = field(default_factory=dict)
     rows: list[RequestRow] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)

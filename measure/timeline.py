@@ -11,19 +11,23 @@ from dataclasses import dataclass, field, replace
 from measure.columns import Columns
 from measure.sampled import Sampled
 from traces.facts import EngineFacts, Values, from_values
+from traces.layout import Layout
 from traces.records import Alloc, Header, Request
 
 KV = (
     "step",
-    "live_tokens",
-    "reserved_slots",
-    "pool_slots",
-    "pad_slots",
-    "ahead_tokens",
-    "shared_slots",
+    "held",
+    "stored",
+    "shared",
+    "pad",
+    "ahead",
+    "pool",
     "running",
     "waiting",
     "preempted",
+    "free_blocks",
+    "computed",
+    "produced",
 )
 ALLOC = ("allocated", "reserved", "inactive_split", "peak_allocated", "peak_reserved")
 
@@ -74,6 +78,7 @@ class Timeline:
     alloc: list[Alloc] = field(default_factory=list)
     """The allocator at phase edges; its state at every step is in `steps`."""
     steps: Columns = field(default_factory=_alloc)
+    layout: Layout = field(default_factory=Layout)
     facts: EngineFacts = field(default_factory=EngineFacts)
     said: list[tuple[int, Values]] = field(default_factory=list)
     """The facts as they were said, and when: in several run windows they differ."""

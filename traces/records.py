@@ -1,19 +1,22 @@
 """The trace records: what each JSONL line holds.
 
-A line is `{"v": 1, "k": kind, "t": monotonic ns, ...fields}`. The first line of a file is its
+A line is `{"v": 2, "k": kind, "t": monotonic ns, ...fields}`. The first line of a file is its
 `header`. A value that could not be had is null and `why` names the reason by field; it is never
 written as 0. Sizes are bytes, times nanoseconds on the monotonic clock, unless the name says
 otherwise.
 
 Format history
     1  first version
+    2  kv by group; sizes in a layout of their own (1 is read as one group: `traces.upgrade`)
 """
 
 from typing import Any, Literal
 
 from msgspec import Struct, field
 
-FORMAT_VERSION = 1
+from traces.layout import Layout
+
+FORMAT_VERSION = 2
 FreeForm = dict[str, Any]
 """What is kept as it was said: settings, versions, notes, what a driver tells of its device."""
 
@@ -47,28 +50,36 @@ class Phase(Record, kw_only=True, omit_defaults=True, gc=False, tag="phase"):
     """Of several run windows in one engine: which."""
 
 
-class Kv(Record, kw_only=True, omit_defaults=True, gc=False, tag="kv"):
-    """KV slots at one engine step. Slots are token positions, over all layers.
+class Slots(Struct, array_like=True, gc=False):
+    """A group's slots (token positions, over its layers) at one engine step; a list in the trace.
 
-    `live_tokens` are stored: computed, or being computed by the step under way (`step`), for
-    requests that run. `reserved_slots` they hold, `pool_slots` taken from the device, `pad_slots`
-    pads and finished rows within the held ones. `ahead_tokens` will be stored by a step that is
-    scheduled ahead, in slots held already. `shared_slots` counts what sharing saved: slots in
-    several tables at once. Several records may tell of one step; each holds until the next.
+    `stored` are computed, or being computed by the step under way, for requests that run, which
+    hold `held`. `shared`: what sharing saved, slots in several tables at once. `pad`: pads and
+    finished rows within the held. `ahead`: to be stored by a step that is scheduled ahead.
+    """
+
+    held: int
+    stored: int
+    shared: int = 0
+    pad: int = 0
+    ahead: int = 0
+
+
+class Kv(Record, kw_only=True, omit_defaults=True, gc=False, tag="kv"):
+    """The KV cache at one engine step: slots by group of the layout, `pool` taken from the device.
+
+    Several records may tell of one step; each holds until the next. In the first of them
     `computed` tokens go through the model in the step, `produced` come out of it: null where the
-    engine does not say.
+    engine does not say. `free_blocks` are those of a paged pool that nobody holds.
     """
 
     step: int
-    live_tokens: int
-    reserved_slots: int
-    pool_slots: int
-    pad_slots: int = 0
-    ahead_tokens: int = 0
-    shared_slots: int = 0
+    groups: list[Slots]
+    pool: int
     running: int
     waiting: int = 0
     preempted: int = 0
+    free_blocks: int | None = None
     computed: int | None = None
     produced: int | None = None
 
@@ -105,15 +116,22 @@ class Alloc(Record, kw_only=True, omit_defaults=True, gc=False, tag="alloc"):
 
     `where` says at what moment: a phase edge ("load.end") or "step", whose time is its begin and
     whose bytes are those at its end. `peak_*` are since the last reset: at the begin of the run
-    phase, or of the step where a step has them.
+    phase, or of the step where a step has them. `device` counts those that the cell sees.
     """
 
     where: str
+    device: int = 0
     allocated: int | None
     reserved: int | None
     inactive_split: int | None
     peak_allocated: int | None = None
     peak_reserved: int | None = None
+
+
+class LaidOut(Record, kw_only=True, omit_defaults=True, gc=False, tag="layout"):
+    """How the engine's memory is laid out, said once when it is loaded and warm."""
+
+    layout: Layout
 
 
 class Facts(Record, kw_only=True, omit_defaults=True, gc=False, tag="facts"):
@@ -228,6 +246,6 @@ class End(Record, kw_only=True, omit_defaults=True, gc=False, tag="end"):
 
 
 AnyRecord = (
-    Header | Phase | Kv | Blocks | Request | Alloc | Facts
+    Header | Phase | Kv | Blocks | Request | Alloc | LaidOut | Facts
     | Device | Sample | Load | Procs | Energy | Host | Mark | Gap | End
 )  # fmt: skip

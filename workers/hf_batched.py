@@ -13,7 +13,7 @@ DEFAULT_ROWS = 8
 class Worker(RowsWorker):
     """Batches of `batch_size` rows, or as many as surely fit the KV budget."""
 
-    layout = "padded"
+    kind = "padded"
 
     def rows(self, prompts: list[Prompt]) -> int:
         asked = int(self.job.options.get("batch_size", DEFAULT_ROWS))

@@ -16,6 +16,8 @@ from traces import clock, kv
 from traces.errors import Problem
 from traces.facts import EngineFacts
 from traces.job import Prompt
+from traces.layout import Layout
+from traces.records import Slots
 from workers import torch_memory
 from workers.hf import HfWorker
 
@@ -26,7 +28,7 @@ PREEMPTED = "preempted: Transformers starts such a request anew and keeps no ear
 class Worker(HfWorker):
     """One manager for warm-up and run; the pool is taken when it starts."""
 
-    layout = "paged"
+    kind = "paged"
     manager: Any = None
     view: "PagedView"
 
@@ -53,7 +55,7 @@ class Worker(HfWorker):
         self.manager = self.model.init_continuous_batching(
             generation_config=settings, continuous_batching_config=config
         )
-        used, asked = self._attention(), options.get("attention")
+        used, asked = self.attention(), options.get("attention")
         if asked not in (None, used):
             raise Problem(f"attention {asked} was asked for, and Transformers would use {used}")
         self.manager.warmup()
@@ -73,9 +75,8 @@ class Worker(HfWorker):
         self.model.set_attn_implementation(f"paged|{asked}")
         return {}
 
-    def _attention(self) -> str:
-        """Return the attention in use by the name the option has."""
-        return str(self.model.config._attn_implementation).removeprefix("paged|")
+    def attention(self) -> str:
+        return super().attention().removeprefix("paged|")
 
     def masks(self) -> list[Any]:
         """Return the masks that were made up front: one for each kind of attention, or none."""
@@ -116,10 +117,14 @@ class Worker(HfWorker):
 
     def facts(self) -> EngineFacts:
         facts = super().facts()
-        facts.settings = {"attention": self._attention(), **self.view.settings()}
+        facts.settings = {"attention": self.attention(), **self.view.settings()}
         facts.mask_bytes = torch_memory.tensor_bytes(self.masks())
-        self.view.note_pool(facts)
+        facts.num_blocks = self.view.blocks()
         return facts
+
+    def layout(self) -> Layout:
+        self.view.lay_out(super().layout())
+        return self._layout
 
     def close(self) -> None:
         self.manager.stop(block=True, timeout=10)
@@ -167,11 +172,12 @@ class PagedView:
         cache = self._cache
         return [*cache.key_cache, *cache.value_cache] if self._older else [cache.cache_tensor]
 
-    def note_pool(self, facts: EngineFacts) -> None:
-        """Note the pool's sizes; bytes per slot count the two spare blocks Transformers adds."""
-        pool, total = torch_memory.tensor_bytes(self.tensors()), self.blocks()
-        facts.block_size, facts.num_blocks, facts.pool_bytes = self.block_size, total, pool
-        facts.bytes_per_slot = pool // ((total + 2) * self.block_size)
+    def lay_out(self, layout: Layout) -> None:
+        """Note the pool's sizes; bytes per token count the two spare blocks Transformers adds."""
+        layout.rank.pool_bytes = pool = torch_memory.tensor_bytes(self.tensors())
+        layout.group.block_tokens = self.block_size
+        layout.group.bytes_per_block = pool // (self.blocks() + 2)
+        layout.group.bytes_per_token = layout.group.bytes_per_block // self.block_size
 
     def settings(self) -> dict[str, int]:
         """Return what Transformers chose where no option did: tokens a step may compute at most."""
@@ -184,16 +190,17 @@ class PagedView:
         size = self.block_size
         active = self._scheduler.active_requests.values()
         stored = sum(state.position_offset for state in active)
-        stored += sum(future.query_length for future in scheduled)
+        computed = sum(future.query_length for future in scheduled)
         waiting = self._scheduler.waiting_requests
         preempted = len(self._running & waiting.keys())
         self._running = set(self._scheduler.active_requests)
         held = len({block for blocks in tables.values() for block in blocks})
         shared = sum(map(len, tables.values())) - held
+        slots = Slots(held * size, stored + computed - shared * size, shared * size)
         self._recorder.kv(
-            begun, stored=stored - shared * size, held=held * size, pool=self.blocks() * size,
-            shared_slots=shared * size, running=len(self._running), waiting=len(waiting),
-            preempted=preempted,
+            begun, slots, self.blocks() * size, running=len(self._running), waiting=len(waiting),
+            preempted=preempted, free_blocks=self.blocks() - held, computed=computed,
+            produced=sum(future.has_new_token for future in scheduled),
         )  # fmt: skip
         self._idle = False
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from traces import clock
 from traces.job import Prompt
+from traces.records import Slots
 from workers import torch_memory
 from workers.hf import HfWorker, synchronize
 
@@ -65,7 +66,7 @@ class RowsWorker(HfWorker):
 
     def released(self, steps: "RowSteps", cache: Any) -> None:
         """Record that a batch's slots are free again; the cache itself goes out of scope."""
-        self.recorder.kv(steps.now, stored=0, held=0, running=0)
+        self.recorder.kv(steps.now, Slots(0, 0), running=0)
 
 
 class RowSteps:
@@ -105,7 +106,8 @@ class RowSteps:
     def _record(self, begun: int) -> None:
         """Record what the rows hold, read from the cache's own tensors and length.
 
-        And, on a GPU, the allocator: a cache that grows leaves free pieces behind, and its peak
+        A step computes a token of each running row, the first one the prompts; pads are none.
+        On a GPU the allocator, too: a cache that grows leaves free pieces behind, and its peak
         within a step is what the step needed.
         """
         keys = self._cache.layers[0].keys
@@ -121,6 +123,7 @@ class RowSteps:
             else:
                 pads += slots
         self._worker.recorder.kv(
-            begun, stored=stored, held=rows * slots, pad_slots=pads, running=running
-        )
+            begun, Slots(rows * slots, stored, pad=pads), running=running,
+            computed=stored if self._calls == 1 else running, produced=running,
+        )  # fmt: skip
         self._worker.recorder.memory(begun, torch_memory.step(self._worker.job.device))

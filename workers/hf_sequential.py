@@ -10,7 +10,7 @@ from workers.hf_rows import RowsWorker
 class Worker(RowsWorker):
     """One request after another, on a cache made anew for each."""
 
-    layout = "dynamic"
+    kind = "dynamic"
 
     def rows(self, prompts: list[Prompt]) -> int:
         if self.job.kv_budget is None:

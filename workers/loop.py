@@ -52,6 +52,7 @@ def main(job: Job, channel: Channel) -> None:
         with phase("warmup", writer, channel):
             pace = warm_up(backend, prompts, recorder, job.budget_s, job.device)
         backend.memory("warmup.end")
+        recorder.layout(backend.layout())
         recorder.facts(backend.facts())  # a cell that dies in its run is understood by these
         writer.flush()
         windows: list[Point | None] = [*job.points] or [None]

@@ -10,9 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from traces import kv
 from traces.facts import EngineFacts, from_values, to_values
 from traces.job import Job, Point, Prompt
+from traces.layout import Layout
 from workers import torch_memory
 from workers.backend import Recorder
 
@@ -24,7 +27,8 @@ class Worker:
         self.job = job
         self.recorder = recorder
         self.llm: Any = None
-        self._facts = EngineFacts(kv_layout="paged")
+        self._facts = EngineFacts()
+        self._layout = Layout()
 
     def import_engine(self) -> None:
         own_process = self.job.options.get("engine_process", self.job.device == "cuda")
@@ -39,13 +43,14 @@ class Worker:
         from vllm import LLM
 
         self.llm = LLM(**self.arguments())
-        sizes = self._ask("pagedbench_sizes")
-        self._facts = from_values(to_values(self._facts) | sizes)
-        config = self.llm.llm_engine.vllm_config
-        blocks, size = config.cache_config.num_gpu_blocks, config.cache_config.block_size
-        self._facts.block_size = size
+        facts, layout = self._ask("pagedbench_sizes")
+        self._facts = from_values(to_values(self._facts) | facts)
+        self._layout = msgspec.convert(layout, Layout)
+        cache, group = self.llm.llm_engine.vllm_config.cache_config, self._layout.group
+        blocks, pool = cache.num_gpu_blocks, self._layout.rank.pool_bytes or 0
         self._facts.num_blocks = blocks - 1  # block 0 is the null block: never given to a request
-        self._facts.bytes_per_slot = sizes["pool_bytes"] // (blocks * size)
+        group.block_tokens, group.bytes_per_block = cache.block_size, pool // blocks
+        group.bytes_per_token = group.bytes_per_block // cache.block_size
 
     def arguments(self) -> dict[str, Any]:
         """Return what LLM() is called with: the public options this project depends on."""
@@ -128,16 +133,19 @@ class Worker:
         usable = None
         if point.kv_budget is not None:
             cache = self.llm.llm_engine.vllm_config.cache_config
-            block = (self._facts.bytes_per_slot or 0) * cache.block_size
+            block = self._layout.group.bytes_per_block or 0
             usable = min(point.kv_budget // block, cache.num_gpu_blocks) - 1  # the null block
         self._ask("pagedbench_arrange", point.policy, usable)
 
     def memory(self, where: str) -> None:
         alloc, outside = self._ask("pagedbench_memory", self.job.device, self.job.baseline_used)
         self.recorder.alloc(where, **alloc)
-        torch_memory.note_outside(self._facts, where, outside)
+        torch_memory.note_outside(self._facts, self._layout.rank, where, outside)
         if where == "warmup.end":
             self._ask("pagedbench_reset_peak", self.job.device)
+
+    def layout(self) -> Layout:
+        return self._layout
 
     def facts(self) -> EngineFacts:
         import torch

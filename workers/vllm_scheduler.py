@@ -8,7 +8,8 @@ cost 15 % of throughput at 256 requests, the sums and changes under 1 %.
 A token is *stored* from the step on that computes it, whether that has ended or is under way. An
 engine that schedules ahead has by then counted the tokens of the step after it, too
 (`num_computed_tokens` grows when a step is scheduled), so those are taken off again. Blocks are
-*held* from `schedule()` on: for a step that is scheduled ahead they are held a step early.
+*held* from `schedule()` on: for a step that is scheduled ahead they are held a step early. What a
+step *produced* is known when it has ended, so its records wait until then.
 
 Blocks held are counted from the tables: those that the scheduler's output hands to requests, until
 they end or give way. The engine's own gauge is counted otherwise, from the pool's queue of free
@@ -28,7 +29,7 @@ from vllm.v1.core.sched.scheduler import Scheduler
 from traces import clock
 from traces.facts import EngineFacts, to_values
 from traces.policy import Policy
-from traces.records import Blocks, Facts, Kv
+from traces.records import Blocks, Facts, Kv, Slots
 from traces.writer import Writer
 from workers.vllm_policy import Reservation
 
@@ -45,7 +46,8 @@ class _Scheduled:
     def __init__(self, number: int, output: Any) -> None:
         self.number = number
         self.tokens: dict[str, int] = dict(output.num_scheduled_tokens)
-        self.total: int = output.total_num_scheduled_tokens
+        self.computed: int = output.total_num_scheduled_tokens
+        self.total = self.computed
 
     def forget(self, request_id: str) -> None:
         """Its tokens are stored no longer: it gave way, or ended."""
@@ -76,6 +78,7 @@ class _Recording:
         self._table_blocks = 0
         self._holders: Counter[int] = Counter()
         self._flying: deque[_Scheduled] = deque()
+        self._untold: list[Kv] = []
         self._step = 0
         self._gauge = 0.0
         global current
@@ -105,11 +108,14 @@ class _Recording:
             return super().schedule(*args, **kwargs)  # type: ignore[misc]
         begun = clock.now()
         output = super().schedule(*args, **kwargs)  # type: ignore[misc]
+        gone = self._give_back(begun, output.finished_req_ids)  # aborted between two steps
         self._take(begun, output)
         if output.total_num_scheduled_tokens:  # else nothing will run: it is no step
             self._step += 1
             self._flying.append(_Scheduled(self._step, output))
             self._count(begun, len(output.preempted_req_ids or ()))
+        elif gone:
+            self._rest(begun)
         return output
 
     def update_from_output(self, scheduled: Any, *args: Any, **kwargs: Any) -> Any:
@@ -119,16 +125,28 @@ class _Recording:
         now = clock.now()
         if scheduled.total_num_scheduled_tokens and self._flying:
             self._flying.popleft()
-        ended = [name for name in self.finished_req_ids if name in self._tables]
+            self._tell(sum(len(one.new_token_ids) for o in outputs.values() for one in o.outputs))
+        ended = self._give_back(now, self.finished_req_ids)
+        if self._flying:  # the step that was scheduled ahead is executing now
+            self._count(now, 0)
+        elif not self.running and (ended or scheduled.total_num_scheduled_tokens):
+            self._rest(now)
+        return outputs
+
+    def _give_back(self, now: int, finished: set[str]) -> bool:
+        """Take the blocks of requests that have ended; return whether there were any."""
+        ended = [name for name in finished if name in self._tables]
         for request_id in ended:
             self._lose(now, request_id)
             self._names.pop(request_id, None)
-        if self._flying:  # the step that was scheduled ahead is executing now
-            self._count(now, 0)
-        elif ended and not self.running:
-            self._count(now, 0)
-            self._settle(now)
-        return outputs
+        return bool(ended)
+
+    def _tell(self, produced: int | None) -> None:
+        """Write what waited for the executing step's tokens; its first record gets their count."""
+        for kv in self._untold:
+            kv.produced, produced = produced, None
+            self._trace.write(kv)
+        self._untold.clear()
 
     def reset_prefix_cache(self, *args: Any, **kwargs: Any) -> Any:
         """Done after each batch: the gauge's peak is of one, even if it stood idle on the way."""
@@ -139,14 +157,19 @@ class _Recording:
         self._withheld = self._pool.get_new_blocks(withheld)
         return done
 
-    def _settle(self, now: int) -> None:
-        """Nothing runs any more: write down the engine's own gauge at its highest so far."""
+    def _rest(self, now: int) -> None:
+        """Record what is left; and where nothing runs any more, the engine's own gauge's peak."""
+        self._count(now, 0)
+        if self.running or self._flying:
+            return
+        self._tell(None)
         facts = EngineFacts(engine_kv_usage_peak=self._gauge, stored_when="executing")
         self._trace.write(Facts(t=now, values=to_values(facts)))
         self._trace.flush()
 
     def shutdown(self) -> None:
         super().shutdown()  # type: ignore[misc]
+        self._tell(None)
         self._trace.close()
 
     def _take(self, now: int, output: Any) -> None:
@@ -197,13 +220,13 @@ class _Recording:
         computed = sum(request.num_computed_tokens for request in self.running)
         executing = self._flying[0] if self._flying else None
         ahead = sum(scheduled.total for scheduled in self._flying if scheduled is not executing)
-        self._trace.write(
+        slots = Slots(held * size, computed - ahead - shared * size, shared * size, 0, ahead)
+        self._untold.append(
             Kv(
-                t=now, step=executing.number if executing else self._step,
-                live_tokens=computed - ahead - shared * size, ahead_tokens=ahead,
-                reserved_slots=held * size, pool_slots=usable * size,
-                shared_slots=shared * size, running=len(self.running),
-                waiting=len(self.waiting), preempted=preempted,
+                t=now, step=executing.number if executing else self._step, groups=[slots],
+                pool=usable * size, running=len(self.running), waiting=len(self.waiting),
+                preempted=preempted, free_blocks=self._pool.get_num_free_blocks(),
+                computed=executing.computed if executing and not self._untold else None,
             )
         )  # fmt: skip
 

@@ -53,7 +53,7 @@ def without_requests() -> list[Record]:
 BREACHES = {
     "0 <= stored: stored -1, bound 0": replaced(step(310, -1, SLOTS)),
     "stored <= held: stored 101, bound 100": replaced(step(310, 101, SLOTS)),
-    "held <= pool: held 100, bound 50": replaced(step(310, 11, SLOTS, pool_slots=50)),
+    "held <= pool: held 100, bound 50": replaced(step(310, 11, SLOTS, pool=50)),
     # one request runs for all of the 40 ms, slots are held for 30 of them
     "peak >= mean: running 1 at most, 1.33333 on average": replaced(step(330, 0, 0)),
     "times in order: request a: first token at": replaced(

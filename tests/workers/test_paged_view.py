@@ -4,10 +4,12 @@ from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.workers.plans import prompts
-from traces.facts import EngineFacts
+from traces.layout import CacheGroup, Layout
+from traces.records import Slots
 from workers.hf_paged import PREEMPTED, PagedView, Worker
 from workers.torch_memory import tensor_bytes
 
@@ -38,8 +40,8 @@ class Log:
         self.changes: list[tuple[str, list[int], list[int]]] = []
         self.requests: list[tuple[Any, ...]] = []
 
-    def kv(self, t: int, **counts: int) -> None:
-        self.kvs.append(counts)
+    def kv(self, t: int, slots: Slots, pool: int, **counts: int) -> None:
+        self.kvs.append({**msgspec.structs.asdict(slots), "pool": pool, **counts})
 
     def blocks(self, t: int, request: str, gained: list[int], lost: list[int]) -> None:
         self.changes.append((request, gained, lost))
@@ -86,9 +88,9 @@ def view(cache: Any, active: Any) -> tuple[PagedView, Log]:
     return PagedView(SimpleNamespace(recorder=log), cache, active), log  # type: ignore[arg-type]
 
 
-def step(*lengths: int) -> list[Any]:
+def step(*lengths: int, produces: bool = True) -> list[Any]:
     """What a step takes of its requests."""
-    return [SimpleNamespace(query_length=length) for length in lengths]
+    return [SimpleNamespace(query_length=n, has_new_token=produces) for n in lengths]
 
 
 both = pytest.mark.parametrize("cache", [older, newer])
@@ -97,11 +99,12 @@ both = pytest.mark.parametrize("cache", [older, newer])
 @both
 def test_a_step_counts_what_is_stored_at_its_end(cache):
     seen, log = view(cache(5, {"a": [0, 1], "b": [7]}), scheduler({"a": 16, "b": 0}, ("c",)))
-    seen.count(0, step(1, 9))
+    seen.count(0, [*step(1), *step(9, produces=False)])  # of b a part of its prompt
     assert log.kvs == [
         {
             "stored": 26, "held": 3 * BLOCK, "pool": BLOCKS * BLOCK,
-            "shared_slots": 0, "running": 2, "waiting": 1, "preempted": 0,
+            "shared": 0, "pad": 0, "ahead": 0, "running": 2, "waiting": 1, "preempted": 0,
+            "free_blocks": BLOCKS - 3, "computed": 10, "produced": 1,
         }
     ]  # fmt: skip
     assert log.changes == [("a", [0, 1], []), ("b", [7], [])]
@@ -112,7 +115,7 @@ def test_a_shared_block_is_held_and_counted_once(cache):
     seen, log = view(cache(6, {"a": [3, 4], "b": [3, 9]}), scheduler({"a": 20, "b": 17}))
     seen.count(0, step(1, 1))
     (kv,) = log.kvs
-    assert (kv["held"], kv["shared_slots"]) == (3 * BLOCK, BLOCK)
+    assert (kv["held"], kv["shared"]) == (3 * BLOCK, BLOCK)
     assert kv["stored"] == 20 + 17 + 2 - BLOCK
 
 
@@ -153,12 +156,12 @@ def test_a_request_sent_back_to_wait_was_preempted(cache):
 
 @both
 def test_sizes_count_the_two_spare_blocks(cache):
-    facts = EngineFacts()
-    view(cache(10, {}), scheduler({}))[0].note_pool(facts)
-    assert facts == EngineFacts(
-        block_size=BLOCK, num_blocks=BLOCKS, bytes_per_slot=BYTES,
-        pool_bytes=(BLOCKS + 2) * BLOCK * BYTES,
-    )  # fmt: skip
+    layout = Layout()
+    view(cache(10, {}), scheduler({}))[0].lay_out(layout)
+    assert layout.rank.pool_bytes == (BLOCKS + 2) * BLOCK * BYTES
+    assert layout.group == CacheGroup(
+        block_tokens=BLOCK, bytes_per_token=BYTES, bytes_per_block=BLOCK * BYTES
+    )
 
 
 @both

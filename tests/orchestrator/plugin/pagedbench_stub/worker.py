@@ -12,6 +12,8 @@ from traces import clock
 from traces.errors import Problem
 from traces.facts import EngineFacts
 from traces.job import Job, Prompt
+from traces.layout import CacheGroup, Layout
+from traces.records import Slots
 from workers.backend import Recorder
 
 SLEEP = "import time; time.sleep(600)"
@@ -37,7 +39,7 @@ class Worker:
         print(self.options.get("say", "importing nothing"), flush=True)
 
     def load(self) -> None:
-        self.recorder.facts(EngineFacts(bytes_per_slot=256, kv_layout="dynamic"))
+        pass
 
     def batch_size(self, prompts: list[Prompt]) -> int:
         return 1
@@ -47,7 +49,7 @@ class Worker:
             start, first = clock.now(), None
             for step in range(prompt.output_tokens):
                 stored = len(prompt.prompt_ids) + step
-                self.recorder.kv(clock.now(), stored, stored, running=1)
+                self.recorder.kv(clock.now(), Slots(stored, stored), running=1)
                 time.sleep(self.options.get("step_s", 0.001))
                 first = first or clock.now()
                 self._misbehave(prompt)
@@ -56,6 +58,9 @@ class Worker:
 
     def memory(self, where: str) -> None:
         self.recorder.alloc(where)
+
+    def layout(self) -> Layout:
+        return Layout(kind="dynamic", groups=[CacheGroup(bytes_per_token=256)])
 
     def facts(self) -> EngineFacts:
         return EngineFacts(extras={"environment": sorted(os.environ)})
@@ -72,7 +77,7 @@ class Worker:
         if leave := self.options.get("leave"):
             subprocess.Popen([sys.executable, "-c", STUBBORN], **LEAVE[leave])
         while "hold" in self.options and Path(self.options["hold"]).exists():
-            self.recorder.kv(clock.now(), 1, 1, running=1)
+            self.recorder.kv(clock.now(), Slots(1, 1), running=1)
             time.sleep(0.01)
         self._act(self.options.get("act"))
 
