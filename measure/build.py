@@ -170,7 +170,7 @@ def cell(
         rows=[] if points else timing.rows(timeline),
         points=points,
     )
-    invariants.judge(made, [window for _, window in windows] or [timeline], asked)
+    invariants.judge(made, [window for _, window in windows] or [timeline], asked, formula)
     return made
 
 

@@ -141,6 +141,8 @@ def _blocks(log: BlockLog) -> Callable[[Blocks], None]:
         if record.request not in index:
             index[record.request] = len(index)
             log.requests.append(record.request)
+        if record.stored is not None:
+            log.ends.append((record.t, record.request, record.stored))
         for blocks, gained in ((record.lost, 0), (record.gained, 1)):  # a block may change hands
             for block in blocks:
                 log.t.append(record.t)

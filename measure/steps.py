@@ -24,6 +24,8 @@ class KvSteps:
     running: Floats
     waiting: Floats
     preempted: Floats
+    shared: Floats
+    computed: Floats
 
     def __len__(self) -> int:
         return len(self.t_ns)
@@ -63,4 +65,6 @@ def kv_steps(timeline: Timeline) -> KvSteps | None:
         running=kv.column("running"),
         waiting=kv.column("waiting"),
         preempted=kv.column("preempted"),
+        shared=kv.column("shared"),
+        computed=kv.column("computed"),
     )

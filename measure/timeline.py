@@ -42,13 +42,17 @@ class Window:
 
 @dataclass(slots=True)
 class BlockLog:
-    """Who gained or lost which physical block, in order of time; `requests` names the indices."""
+    """Who gained or lost which physical block, in order of time; `requests` names the indices.
+
+    `ends` are the last steps of requests: when each had ended, whose it was, what it had stored.
+    """
 
     requests: list[str] = field(default_factory=list)
     t: "array[int]" = field(default_factory=lambda: array("q"))
     request: "array[int]" = field(default_factory=lambda: array("i"))
     block: "array[int]" = field(default_factory=lambda: array("i"))
     gained: "array[int]" = field(default_factory=lambda: array("b"))
+    ends: list[tuple[int, str, int]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.t)

@@ -1,9 +1,8 @@
 """The trace records: what each JSONL line holds.
 
 A line is `{"v": 2, "k": kind, "t": monotonic ns, ...fields}`. The first line of a file is its
-`header`. A value that could not be had is null and `why` names the reason by field; it is never
-written as 0. Sizes are bytes, times nanoseconds on the monotonic clock, unless the name says
-otherwise.
+`header`. A value that could not be had is null, never 0, and `why` names the reason by field. Sizes
+are bytes, times nanoseconds on the monotonic clock, unless the name says otherwise.
 
 Format history
     1  first version
@@ -42,20 +41,19 @@ class Header(Record, kw_only=True, omit_defaults=True, gc=False, tag="header"):
 
 
 class Phase(Record, kw_only=True, omit_defaults=True, gc=False, tag="phase"):
-    """Begin or end of a worker's phase: import, load, warmup, run, teardown."""
+    """Begin or end of a worker's phase (import, load, warmup, run, teardown), of one `point`."""
 
     name: str
     edge: str
     point: str | None = None
-    """Of several run windows in one engine: which."""
 
 
 class Slots(Struct, array_like=True, gc=False):
     """A group's slots (token positions, over its layers) at one engine step; a list in the trace.
 
-    `stored` are computed, or being computed by the step under way, for requests that run, which
-    hold `held`. `shared`: what sharing saved, slots in several tables at once. `pad`: pads and
-    finished rows within the held. `ahead`: to be stored by a step that is scheduled ahead.
+    `stored` are computed, or being computed by the step under way, for requests that run and hold
+    `held`. `shared`: saved by sharing, in several tables at once. `pad`: pads and finished rows
+    within the held. `ahead`: to be stored by a step that is scheduled ahead.
     """
 
     held: int
@@ -68,9 +66,8 @@ class Slots(Struct, array_like=True, gc=False):
 class Kv(Record, kw_only=True, omit_defaults=True, gc=False, tag="kv"):
     """The KV cache at one engine step: slots by group of the layout, `pool` taken from the device.
 
-    Several records may tell of one step; each holds until the next. In the first of them
-    `computed` tokens go through the model in the step, `produced` come out of it: null where the
-    engine does not say. `free_blocks` are those of a paged pool that nobody holds.
+    Several records may tell of one step; each holds until the next. The first says how many tokens
+    the step `computed` and `produced`, where the engine does. Nobody holds the `free_blocks`.
     """
 
     step: int
@@ -85,18 +82,19 @@ class Kv(Record, kw_only=True, omit_defaults=True, gc=False, tag="kv"):
 
 
 class Blocks(Record, kw_only=True, omit_defaults=True, gc=False, tag="blocks"):
-    """Physical blocks a request gained or lost. A contiguous cache's row is one block."""
+    """Blocks (or rows) a request gained or lost; what it had `stored` when its last step ended."""
 
     request: str
     gained: list[int] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
+    stored: int | None = None
 
 
 class Request(Record, kw_only=True, omit_defaults=True, gc=False, tag="request"):
     """One request: arrived, first worked on, first token, last token.
 
-    `token_ids_sha256` is over the output ids as little-endian int32. One that was given up when
-    the time was over says so in `ended`, with the tokens that had come by then, if any.
+    `token_ids_sha256` is over the output ids as little-endian int32. One that was `ended` when the
+    time was over has the tokens that had come by then.
     """
 
     id: str
@@ -114,9 +112,9 @@ class Request(Record, kw_only=True, omit_defaults=True, gc=False, tag="request")
 class Alloc(Record, kw_only=True, omit_defaults=True, gc=False, tag="alloc"):
     """Torch's allocator: bytes in tensors, in segments, and free inside split segments.
 
-    `where` says at what moment: a phase edge ("load.end") or "step", whose time is its begin and
-    whose bytes are those at its end. `peak_*` are since the last reset: at the begin of the run
-    phase, or of the step where a step has them. `device` counts those that the cell sees.
+    `where`: a phase edge ("load.end"), or "step", whose time is its begin and whose bytes are those
+    at its end. `peak_*` are since the begin of the run phase, or of the step where it has them.
+    `device` counts those that the cell sees.
     """
 
     where: str
@@ -135,7 +133,7 @@ class LaidOut(Record, kw_only=True, omit_defaults=True, gc=False, tag="layout"):
 
 
 class Facts(Record, kw_only=True, omit_defaults=True, gc=False, tag="facts"):
-    """Sizes and settings the engine reported about itself, by name (see docs/numbers.md)."""
+    """Sizes and settings the engine reported about itself, by name."""
 
     values: FreeForm
 
@@ -198,10 +196,9 @@ class Energy(Record, kw_only=True, omit_defaults=True, gc=False, tag="energy"):
 class Host(Record, kw_only=True, omit_defaults=True, gc=False, tag="host"):
     """Memory and time of the watched process tree, and of its host.
 
-    What is absent was not read then: between full readings there is the tree's `rss` alone.
-    `steal_s` is the CPU time that the host's own host gave to others, `switches` counts how often
-    the tree's processes (their main threads) had to leave a processor that they still wanted. Both
-    are read once a second and at edges.
+    Between full readings there is the tree's `rss` alone. `steal_s` is the CPU time that the host's
+    own host gave to others, `switches` counts how often the tree's processes (their main threads)
+    had to leave a processor that they still wanted. Both are read once a second and at edges.
     """
 
     rss: int | None

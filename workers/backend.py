@@ -50,10 +50,16 @@ class Recorder:
             self._memory = state
             self._writer.write(Alloc(t=t, where="step", **state))  # type: ignore[arg-type]
 
-    def blocks(self, t: int, request: str, gained: list[int], lost: list[int]) -> None:
-        """Record that a request gained or lost physical blocks (or rows)."""
+    def blocks(
+        self, t: int, request: str, gained: list[int], lost: list[int], stored: int | None = None
+    ) -> None:
+        """Record that a request gained or lost physical blocks (or rows).
+
+        With `stored` tokens, by the engine's own counter, its last step has ended.
+        """
         if self._record_kv:
-            self._writer.write(Blocks(t=t, request=request, gained=gained, lost=lost))
+            blocks = Blocks(t=t, request=request, gained=gained, lost=lost, stored=stored)
+            self._writer.write(blocks)
 
     def request(
         self, prompt: Prompt, token_ids: list[int], start: int | None, first: int | None,

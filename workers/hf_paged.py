@@ -55,8 +55,7 @@ class Worker(HfWorker):
         self.manager = self.model.init_continuous_batching(
             generation_config=settings, continuous_batching_config=config
         )
-        used, asked = self.attention(), options.get("attention")
-        if asked not in (None, used):
+        if (used := self.attention()) != (asked := options.get("attention", used)):
             raise Problem(f"attention {asked} was asked for, and Transformers would use {used}")
         self.manager.warmup()
         self.manager.start()
@@ -144,6 +143,7 @@ class PagedView:
         self._older = hasattr(cache, "group_cache_managers")  # Transformers 5.17
         self._known: dict[str, list[int]] = {}
         self._running: set[str] = set()
+        self._stored: dict[str, int] = {}
         self._idle = False
 
     @property
@@ -187,8 +187,10 @@ class PagedView:
         """Record a step: what is stored when it ends, in slots held from its begin."""
         tables = self.tables()
         self._changes(begun, tables)
-        size = self.block_size
-        active = self._scheduler.active_requests.values()
+        for future in scheduled:
+            state = future.state
+            self._stored[state.request_id] = state.position_offset + future.query_length
+        size, active = self.block_size, self._scheduler.active_requests.values()
         stored = sum(state.position_offset for state in active)
         computed = sum(future.query_length for future in scheduled)
         waiting = self._scheduler.waiting_requests
@@ -216,7 +218,9 @@ class PagedView:
     def _changes(self, now: int, tables: dict[str, list[int]]) -> None:
         """Record which blocks changed hands since the step before."""
         for request in self._known.keys() - tables.keys():
-            self._recorder.blocks(now, request, gained=[], lost=self._known.pop(request))
+            lost, stored = self._known.pop(request), self._stored.pop(request, None)
+            ended = request not in self._scheduler.waiting_requests
+            self._recorder.blocks(now, request, [], lost, stored if ended else None)
         for request, blocks in tables.items():
             before = self._known.get(request, [])
             if blocks != before:  # grown, or a full block gave way to an equal one of another's

@@ -85,6 +85,7 @@ class RowSteps:
 
         self._worker = worker
         self._cache = cache
+        self._prompts = prompts
         self._lengths = [len(prompt.prompt_ids) for prompt in prompts]
         self._limits = limits
         self._limits_tensor = torch.tensor(limits, device=worker.job.device)
@@ -101,7 +102,15 @@ class RowSteps:
         for row, limit in enumerate(self._limits):
             if limit == self._calls:
                 self.last[row] = self.now
+                self._end(row)
         return self._limits_tensor <= self._calls
+
+    def _end(self, row: int) -> None:
+        """Record that a row has had its last step, with what the cache's length is without pads."""
+        prompt = self._prompts[row]
+        pads = max(self._lengths) - self._lengths[row]
+        stored = int(self._cache.get_seq_length()) - pads
+        self._worker.recorder.blocks(self.now, prompt.id, gained=[], lost=[], stored=stored)
 
     def _record(self, begun: int) -> None:
         """Record what the rows hold, read from the cache's own tensors and length.

@@ -62,6 +62,7 @@ class _Recording:
     running: list[Any]
     waiting: Any
     finished_req_ids: set[str]
+    requests: dict[str, Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -74,6 +75,7 @@ class _Recording:
         self._reservation = Reservation(self)
         self._reservation.use(settings.get("policy", "paged"))
         self._names: dict[str, str] = {}
+        self._theirs: dict[str, Any] = {}
         self._tables: dict[str, list[int]] = {}
         self._table_blocks = 0
         self._holders: Counter[int] = Counter()
@@ -137,7 +139,7 @@ class _Recording:
         """Take the blocks of requests that have ended; return whether there were any."""
         ended = [name for name in finished if name in self._tables]
         for request_id in ended:
-            self._lose(now, request_id)
+            self._lose(now, request_id, self._theirs.pop(request_id).num_computed_tokens)
             self._names.pop(request_id, None)
         return bool(ended)
 
@@ -179,6 +181,7 @@ class _Recording:
         for new in output.scheduled_new_reqs:
             extra = getattr(new.sampling_params, "extra_args", None) or {}
             self._names[new.req_id] = extra.get("pagedbench_id", new.req_id)
+            self._theirs[new.req_id] = self.requests[new.req_id]
             self._gain(now, new.req_id, new.block_ids)
         cached = output.scheduled_cached_reqs
         for request_id, block_ids in zip(cached.req_ids, cached.new_block_ids, strict=True):
@@ -194,7 +197,7 @@ class _Recording:
             name = self._names.get(request_id, request_id)
             self._trace.write(Blocks(t=now, request=name, gained=gained))
 
-    def _lose(self, now: int, request_id: str) -> None:
+    def _lose(self, now: int, request_id: str, stored: int | None = None) -> None:
         for scheduled in self._flying:
             scheduled.forget(request_id)
         lost = self._tables.pop(request_id, [])
@@ -204,7 +207,7 @@ class _Recording:
             if not self._holders[block]:
                 del self._holders[block]
         name = self._names.get(request_id, request_id)
-        self._trace.write(Blocks(t=now, request=name, lost=lost))
+        self._trace.write(Blocks(t=now, request=name, lost=lost, stored=stored))
 
     def _count(self, now: int, preempted: int) -> None:
         """Record the sums while the first step in flight executes, by whose number they go.

@@ -65,6 +65,15 @@ def test_chunks_of_a_prompt_count_from_the_step_that_computes_them(model, tmp_pa
         (6, 36, 0, 2),  # nothing to schedule: that is no step
         (6, 0, 0, 0),
     ]
+    # Of each step once: a gets a token of steps 1 to 3, b of 2 and 3, c of 3 to 6.
+    told = [(kv.step, kv.computed, kv.produced) for kv in found.kv if kv.computed is not None]
+    assert told == [(1, 64, 1), (2, 64, 2), (3, 18, 3), (4, 1, 1), (5, 1, 1), (6, 1, 1)]
+    assert sum(kv.produced is not None for kv in found.kv) == len(told)
+    ends = {blocks.request: blocks.stored for blocks in found.blocks if blocks.lost}
+    assert ends == {p.id: len(p.prompt_ids) + p.output_tokens - 1 for p in asked}
+    assert [kv.free_blocks for kv in found.kv] == [
+        64 - kv.groups[0].held // BLOCK for kv in found.kv
+    ]
 
 
 @pytest.mark.parametrize("plan", ["distinct", "tight"])

@@ -38,13 +38,18 @@ class Log:
     def __init__(self) -> None:
         self.kvs: list[dict[str, Any]] = []
         self.changes: list[tuple[str, list[int], list[int]]] = []
+        self.ends: list[tuple[str, int]] = []
         self.requests: list[tuple[Any, ...]] = []
 
     def kv(self, t: int, slots: Slots, pool: int, **counts: int) -> None:
         self.kvs.append({**msgspec.structs.asdict(slots), "pool": pool, **counts})
 
-    def blocks(self, t: int, request: str, gained: list[int], lost: list[int]) -> None:
+    def blocks(
+        self, t: int, request: str, gained: list[int], lost: list[int], stored: int | None = None
+    ) -> None:
         self.changes.append((request, gained, lost))
+        if stored is not None:
+            self.ends.append((request, stored))
 
     def request(self, *said: Any) -> None:
         self.requests.append(said)
@@ -89,8 +94,12 @@ def view(cache: Any, active: Any) -> tuple[PagedView, Log]:
 
 
 def step(*lengths: int, produces: bool = True) -> list[Any]:
-    """What a step takes of its requests."""
-    return [SimpleNamespace(query_length=n, has_new_token=produces) for n in lengths]
+    """What a step takes of its requests, a and b, which had 10 tokens stored each."""
+    states = [SimpleNamespace(request_id=name, position_offset=10) for name in "ab"]
+    return [
+        SimpleNamespace(state=state, query_length=n, has_new_token=produces)
+        for state, n in zip(states, lengths, strict=False)
+    ]
 
 
 both = pytest.mark.parametrize("cache", [older, newer])
@@ -140,6 +149,7 @@ def test_blocks_given_back_are_lost(cache):
     tables["b"].append(1)
     seen.count(1, step(1))
     assert log.changes[2:] == [("a", [], [0, 1]), ("b", [1], [])]
+    assert log.ends == [("a", 11)]
 
 
 @both
@@ -152,6 +162,7 @@ def test_a_request_sent_back_to_wait_was_preempted(cache):
     seen.count(1, step(1))
     seen.count(2, step(1))
     assert [kv["preempted"] for kv in log.kvs] == [0, 1, 0]
+    assert log.ends == []
 
 
 @both
