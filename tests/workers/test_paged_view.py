@@ -10,7 +10,8 @@ import pytest
 from tests.workers.plans import prompts
 from traces.layout import CacheGroup, Layout
 from traces.records import Slots
-from workers.hf_paged import PREEMPTED, PagedView, Worker
+from workers.hf_paged import PREEMPTED, Worker
+from workers.hf_paged_view import PagedView
 from workers.torch_memory import tensor_bytes
 
 BLOCK, BLOCKS, BYTES = 16, 10, 64
@@ -90,7 +91,7 @@ def scheduler(active: dict[str, int], waiting: tuple[str, ...] = ()) -> Any:
 
 def view(cache: Any, active: Any) -> tuple[PagedView, Log]:
     log = Log()
-    return PagedView(SimpleNamespace(recorder=log), cache, active), log  # type: ignore[arg-type]
+    return PagedView(log, cache, active), log  # type: ignore[arg-type]
 
 
 def step(*lengths: int, produces: bool = True) -> list[Any]:
