@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from compare import metrics, stats
 from compare.diff.cells import comparable, other_work
-from compare.metrics import Metric
+from compare.metrics import FULL_RATE, RUN_RATE, Metric
+from compare.rates import why_not_full
 from compare.repeats import cut_short, layout, marked, policy
 from measure.result import Cell, Result
 from traces import units
@@ -19,7 +20,8 @@ OTHERWISE = "no factor, since tokens are counted otherwise"
 _SAID = {
     "kv_efficiency": "{name} kept {value} of the KV slots it held filled with live tokens",
     "kv_bytes_per_live_token": "{name} held {value} of KV cache for each live token",
-    "output_tokens_per_s": "{name} generated {value}",
+    RUN_RATE: "{name} generated {value}",
+    FULL_RATE: "{name} generated {value} at full load",
     "peak_running": "{name} worked on up to {value} requests at once",
 }
 
@@ -59,7 +61,7 @@ class Side(Struct, frozen=True):
 def compared(result: Result, name: str, cells: list[Cell], against: list[Cell]) -> Fact | None:
     metric = metrics.get(name)
     head, base = _side(metric, cells), _side(metric, against)
-    if not head.values or (name == "output_tokens_per_s" and cut_short(cells)):
+    if not head.values or (name in (RUN_RATE, FULL_RATE) and cut_short(cells)):
         return None
     value = stats.mean(head.values)
     if not base.values:
@@ -73,7 +75,8 @@ def compared(result: Result, name: str, cells: list[Cell], against: list[Cell]) 
     )
     single = min(len(head.values), len(base.values)) == 1
     said = f"{_both(metric, head, base)}: {note or _factor(change, single)}"
-    reasons = [*_sets(result, name, against), _besides(cells, against)]
+    reasons = [*_sets(result, name, against), *_of_rate(name, cells, against)]
+    reasons.append(_besides(cells, against))
     return Fact(
         name=name,
         text=f"{said}; {'; '.join(reasons)}.",
@@ -129,11 +132,19 @@ def _sets(result: Result, name: str, against: list[Cell]) -> list[str]:
     length, budget = result.suite.get("max_length"), result.suite.get("kv_budget")
     if policy(against) == "reserve-max":
         return [f"max_length {length:,} and the KV pool's size set this"] if length else []
-    if name == "output_tokens_per_s":
+    if name in (RUN_RATE, FULL_RATE):
         return [f"{against[0].label} runs {batch} at a time"] if batch else []
     if kind == "static" and length and (name != "peak_running" or budget):
         return [f"max_length {length:,} sets this"]
     return [f"its batch size of {batch} sets this"] if batch else []
+
+
+def _of_rate(name: str, cells: list[Cell], against: list[Cell]) -> list[str]:
+    """Why two engines are not set beside each other at full load."""
+    if name != RUN_RATE or cells[0].backend == against[0].backend:
+        return []
+    whys = ((side[0].label, why_not_full(side)) for side in (cells, against))
+    return [f"of the whole runs, since {label}'s {why}" for label, why in whys if why][:1]
 
 
 def _besides(cells: list[Cell], against: list[Cell]) -> str:

@@ -2,12 +2,13 @@
 
 The backend looked at is the first paged one that ran, vLLM before others. It is set against the
 same engine that reserves, where that ran: this is what paging changes. Else against the ways of
-other engines that reserve, and in throughput against the baseline: this is what the engine changes.
+other engines that reserve, and in its rate against the baseline: this is what the engine changes.
 A cell that failed parity is shown elsewhere and wins nothing here.
 """
 
+from compare import rates
 from compare.fact import NO_FACTOR, Fact, compared
-from compare.metrics import BASELINE
+from compare.metrics import BASELINE, RUN_RATE
 from compare.repeats import by_label, layout, policy
 from measure.result import Cell, Result
 
@@ -28,16 +29,23 @@ def headline(result: Result) -> list[Fact]:
     pairs = [
         ("kv_efficiency", static),
         ("kv_bytes_per_live_token", static),
-        *([("output_tokens_per_s", static)] if own else []),
+        *([_rate(groups[subject], static, same_engine=True)] if own else []),
         ("peak_running", static),
-        *([("output_tokens_per_s", baseline)] if baseline or not own else []),
+        *([_rate(groups[subject], baseline)] if baseline or not own else []),
     ]
-    found = (compared(result, name, groups[subject], other) for name, other in pairs)
+    found = (compared(result, name, groups[subject], other) for name, other in pairs if name)
     return [
         fact
         for fact in found
         if fact and (fact.note != NO_FACTOR or fact.name == "kv_efficiency")  # a share of its own
     ]
+
+
+def _rate(
+    cells: list[Cell], against: list[Cell], *, same_engine: bool = False
+) -> tuple[str, list[Cell]]:
+    """The rate to compare, empty for none; of a backend that stands alone, that of its run."""
+    return (rates.between(cells, against, same_engine) if against else RUN_RATE), against
 
 
 def subject_of(groups: dict[str, list[Cell]]) -> str | None:
@@ -46,6 +54,14 @@ def subject_of(groups: dict[str, list[Cell]]) -> str | None:
     return next((label for label in paged if groups[label][0].backend == "vllm"), None) or next(
         iter(paged), None
     )
+
+
+def same_engine(result: Result) -> tuple[str, str] | None:
+    """The paged backend and the same engine that reserves the maximum, where both ran."""
+    groups = by_label(result)
+    subject = subject_of(groups)
+    own = _reserving_itself(groups, groups[subject]) if subject else None
+    return (subject, own) if subject and own else None
 
 
 def _reserving_itself(groups: dict[str, list[Cell]], subject: list[Cell]) -> str | None:

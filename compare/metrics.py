@@ -24,6 +24,7 @@ from traces.errors import Problem
 Better = Literal["higher", "lower", "neither"]
 
 BASELINE = "hf-sequential"
+RUN_RATE, FULL_RATE = "output_tokens_per_s", "full_load_tokens_per_s"
 
 # The fewest queries from which the early stopping of MLPerf LoadGen states these percentiles.
 P90_REQUESTS = 64
@@ -65,8 +66,10 @@ class Metric:
     requests: int = 1
     of_stored: bool = False
     """It depends on when a token counts as stored (`Kv.counted`)."""
+    of_part: bool = False
+    """It is no sum over the work: where a deadline ended a run, it still says the same."""
     over: str = ""
-    """The backend whose mean it is divided by in the table; `read` gives what is divided."""
+    """The backend whose mean of the same rate it is divided by in the table."""
 
     def supported(self, requests: int | None) -> bool:
         """Say whether a run of so many requests gives this metric enough to gate on."""
@@ -105,10 +108,12 @@ def _speed() -> Iterable[Metric]:
     def timing(name: str) -> Read:
         return of.part("timing", name)
 
-    yield Metric("output_tokens_per_s", "tok/s", "higher", timing("output_tokens_per_s"),
-                 "output throughput", "throughput", tau=SPEED)  # fmt: skip
+    yield Metric(RUN_RATE, "tok/s", "higher", timing(RUN_RATE), "output throughput", "run rate",
+                 tau=SPEED, of_part=True)  # fmt: skip
+    yield Metric(FULL_RATE, "tok/s", "higher", timing(FULL_RATE),
+                 "full-load rate", tau=SPEED, of_part=True)  # fmt: skip
     yield Metric("total_tokens_per_s", "tok/s", "higher", timing("total_tokens_per_s"),
-                 "total throughput", tau=SPEED, gates=False)  # fmt: skip
+                 "total throughput", tau=SPEED, gates=False, of_part=True)  # fmt: skip
     yield Metric("wall", "s", "lower", timing("wall"), "run time", "total time",
                  tau=SPEED, gates=False)  # fmt: skip
     for name, title in (("ttft", "time to first token"), ("tpot", "time per output token")):
@@ -120,13 +125,21 @@ def _speed() -> Iterable[Metric]:
                      f"{title}, p90", tau=0.10, requests=P90_REQUESTS)  # fmt: skip
         yield Metric(f"{name}_p99", "s", "lower", timing(f"{name}_p99"),
                      f"{title}, p99", tau=0.10, requests=P99_REQUESTS)  # fmt: skip
+    for name, title, part in (
+        ("itl", "time between two tokens", False),
+        ("full_load_itl", "time between two tokens at full load", True),
+    ):
+        yield Metric(f"{name}_p50", "s", "lower", timing(f"{name}_p50"), f"{title}, median",
+                     tau=SPEED, gates=False, of_part=part)  # fmt: skip
+        yield Metric(f"{name}_p99", "s", "lower", timing(f"{name}_p99"), f"{title}, p99",
+                     tau=0.10, gates=False, of_part=part)  # fmt: skip
     yield Metric("joules_per_token", "J", "lower", timing("joules_per_token"),
-                 "energy per token", tau=SPEED)  # fmt: skip
+                 "energy per token", tau=SPEED, of_part=True)  # fmt: skip
     for name in ("import", "load", "warmup"):
         yield Metric(f"{name}_s", "s", "lower", of.duration(name), f"{name} phase",
-                     tau=0.20, gates=False)  # fmt: skip
+                     tau=0.20, gates=False, of_part=True)  # fmt: skip
     yield _shown("request_mean", "s", of.request_mean, "mean time of a request")
-    yield _shown("speed_up", "ratio", timing("output_tokens_per_s"), f"speed-up over {BASELINE}",
+    yield _shown("speed_up", "ratio", timing(RUN_RATE), f"speed-up over {BASELINE}",
                  over=BASELINE)  # fmt: skip
     yield _shown("requests_run", "requests", lambda cell: cell.requests_run, "requests",
                  exact=True)  # fmt: skip
@@ -141,23 +154,24 @@ def _kv() -> Iterable[Metric]:
         return of.part("kv", name)
 
     yield Metric("kv_efficiency", "share", "higher", kv("efficiency"),
-                 "KV efficiency", "memory efficiency", tau=OVER_TIME, of_stored=True)  # fmt: skip
+                 "KV efficiency", "memory efficiency", tau=OVER_TIME, of_stored=True,
+                 of_part=True)  # fmt: skip
     yield Metric("kv_step_efficiency", "share", "higher", kv("step_efficiency"),
                  "KV efficiency per step", exact=True, tau=PER_STEP, of_stored=True)  # fmt: skip
     yield Metric("kv_bytes_per_live_token", "B", "lower", kv("bytes_held_per_live_token"),
                  "KV bytes held per live token", tau=OVER_TIME, gates=False,
-                 of_stored=True)  # fmt: skip
+                 of_stored=True, of_part=True)  # fmt: skip
     yield Metric("kv_mean_reserved", "slots", "lower", kv("mean_reserved"),
                  "KV slots held, mean", "KV held, mean tokens", tau=OVER_TIME,
                  gates=False)  # fmt: skip
     yield Metric("kv_peak_reserved", "slots", "lower", kv("peak_reserved"),
                  "KV slots held, peak", exact=True, tau_apart=ARRIVING)  # fmt: skip
     yield Metric("kv_bytes_per_slot", "B", "lower", kv("bytes_per_slot"),
-                 "KV bytes per slot", exact=True)  # fmt: skip
+                 "KV bytes per slot", exact=True, of_part=True)  # fmt: skip
     yield Metric("kv_peak_live", "tokens", "neither", kv("peak_live"),
                  "live tokens, peak", exact=True, gates=False, of_stored=True)  # fmt: skip
     yield Metric("kv_pool_slots", "slots", "neither", kv("pool_slots"),
-                 "KV pool", exact=True, gates=False)  # fmt: skip
+                 "KV pool", exact=True, gates=False, of_part=True)  # fmt: skip
     yield Metric("peak_running", "requests", "higher", kv("peak_running"),
                  "requests in flight, peak", "requests in flight, most", exact=True,
                  gates=False)  # fmt: skip
@@ -165,7 +179,7 @@ def _kv() -> Iterable[Metric]:
                  "preemptions", exact=True, gates=False)  # fmt: skip
     for name in ("reservation", "internal", "padding", "external"):
         yield Metric(f"waste_{name}", "share", "lower", of.waste(name), f"waste, {name}",
-                     tau=OVER_TIME, gates=False)  # fmt: skip
+                     tau=OVER_TIME, gates=False, of_part=True)  # fmt: skip
     yield _shown("mean_running", "requests", kv("mean_running"), "requests in flight, mean")
     yield _shown("kv_mean_live", "tokens", kv("mean_live"), "KV used, mean tokens",
                  of_stored=True)  # fmt: skip
@@ -180,9 +194,10 @@ def _memory() -> Iterable[Metric]:
                  "device memory, peak", tau=0.01)  # fmt: skip
     yield Metric("host_peak", "B", "lower", of.highest("host_peak"),
                  "host memory, peak", tau=0.05)  # fmt: skip
-    yield Metric("weights", "B", "lower", of.line("weights"), "weights", exact=True)
+    yield Metric("weights", "B", "lower", of.line("weights"), "weights", exact=True,
+                 of_part=True)  # fmt: skip
     yield Metric("kv_memory", "B", "neither", of.line("KV"), "KV memory taken", exact=True,
-                 gates=False)  # fmt: skip
+                 gates=False, of_part=True)  # fmt: skip
     yield Metric("activations", "B", "lower", of.line("activations"), "activations",
                  tau=0.05, gates=False)  # fmt: skip
     yield Metric("ledger_total", "B", "lower", of.ledger_total, "memory in the ledger",

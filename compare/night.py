@@ -87,7 +87,11 @@ def judge(tonight: Result, before: Sequence[Before], nights: int = NIGHTS) -> Ni
             findings.append(_incomparable(which, repeats))
             continue
         for metric in metrics.METRICS:
-            like = [(g, bad) for g, bad in alike if cells.comparable(metric, g[which], repeats)]
+            like = [
+                (g, bad)
+                for g, bad in alike
+                if cells.comparable(metric, g[which], repeats) and cells.says(metric, g[which])
+            ]
             past = [v for g, bad in like if (v := _value(metric, which, g, bad)) is not None]
             if finding := _finding(metric, which, repeats, past[-nights:]):
                 findings.append(finding)
@@ -143,7 +147,8 @@ def _finding(
 ) -> Finding | None:
     requests = min(cell.requests_run or cell.requests_asked for cell in repeats)
     values = metrics.values(metric, repeats)
-    if not values or not metric.gates or not metric.supported(requests):
+    judged = metric.gates and metric.supported(requests) and cells.says(metric, repeats)
+    if not values or not judged:
         return None
     value = stats.mean(values)
     finding = Finding(

@@ -90,7 +90,9 @@ def ledger_total(cell: Cell) -> float | None:
 def request_mean(cell: Cell) -> float | None:
     """Seconds that a request took on average, once it was worked on."""
     took = [
-        row.last - row.start for row in cell.rows if row.last is not None and row.start is not None
+        row.last - row.start
+        for row in cell.rows
+        if row.last is not None and row.start is not None and not row.ended
     ]
     return fmean(took) if took else None
 

@@ -13,7 +13,8 @@ from msgspec import Struct, field
 
 from compare import metrics, stats
 from compare.diff.cells import other_work
-from compare.metrics import BASELINE, Metric
+from compare.metrics import BASELINE, FULL_RATE, RUN_RATE, Metric
+from compare.rates import of_full_load, of_run
 from compare.repeats import by_label, cut_short
 from measure.result import Cell, Check, Parity, Result, Share
 
@@ -29,6 +30,8 @@ class Column(Struct, kw_only=True):
     status: str
     reason: str = ""
     truncated: str = ""
+    ended: int | None = None
+    """Of so many requests, where a deadline ended it."""
     log_tail: list[str] = field(default_factory=list)
     repeats: int = 0
     ok: int = 0
@@ -49,6 +52,8 @@ class Column(Struct, kw_only=True):
     suspect: list[str] = field(default_factory=list)
     cut_short: bool = False
     """A time budget took requests from an engine that works on all at once: no rate is its own."""
+    rate: str = RUN_RATE
+    """The rate that speed-ups of the whole table are of."""
     single: bool = True
     """A ratio of it is of one repeat on either side."""
     timed: tuple[int, int] = (0, 0)
@@ -66,11 +71,17 @@ def columns(result: Result) -> list[Column]:
     for cell in result.runs:
         groups.setdefault(cell.label, []).append(cell)
     passed = by_label(result)
-    return [_column(result, label, cells, passed) for label, cells in groups.items()]
+    full = of_full_load(*(cells for cells in passed.values() if not cut_short(cells)))
+    rate = metrics.get(FULL_RATE if full else RUN_RATE)
+    return [_column(result, label, cells, passed, rate) for label, cells in groups.items()]
 
 
 def _column(
-    result: Result, label: str, cells: list[Cell], passed: Mapping[str, list[Cell]]
+    result: Result,
+    label: str,
+    cells: list[Cell],
+    passed: Mapping[str, list[Cell]],
+    rate: Metric,
 ) -> Column:
     ran = [cell for cell in cells if cell.status == "ok"]
     counted = passed.get(label) or ran or cells
@@ -84,12 +95,14 @@ def _column(
         status=", ".join(dict.fromkeys(cell.status for cell in cells)),
         reason=failed.reason if failed else "",
         truncated=next((cell.truncated for cell in cells if cell.truncated), ""),
+        ended=next((cell.requests_asked for cell in counted if cell.ended), None),
+        rate=rate.name,
         log_tail=[str(line) for line in about.get("log_tail") or []],
         repeats=len(cells),
         ok=len(ran),
         left_out=len(ran or cells) - len(counted),
         cells=counted,
-        values=_values(label, counted, passed, ranges),
+        values=_values(label, counted, passed, ranges, rate),
         ranges=ranges,
         waste={cause: _waste(cause, share, counted) for cause, share in cache.waste.items()}
         if cache
@@ -121,19 +134,21 @@ def _values(
     cells: list[Cell],
     passed: Mapping[str, list[Cell]],
     ranges: Mapping[str, tuple[float, float]],
+    rate: Metric,
 ) -> dict[str, float | None]:
     """Every metric's mean; a ratio only of equal loads whose repeats did not fail parity.
 
-    Rates of an engine whose batch was cut are not its own, and are not given.
+    Rates of an engine whose batch was cut are not its own, and are not given. Ratios are of `rate`.
     """
     found: dict[str, float | None] = {}
     for metric in metrics.EVERY.values():
-        if metric.unit in RATES and cut_short(cells):
+        if (metric.unit in RATES or metric.name.startswith("full_load")) and cut_short(cells):
             found[metric.name] = None
         elif metric.over:
             one, two = (passed.get(name, []) for name in (label, metric.over))
-            above, below = (_mean(metric, side) for side in (one, two))
-            known = above is not None and below and not other_work(two, one)
+            above, below = (_mean(rate, side) for side in (one, two))
+            fair = of_run(one, two) if rate.name == RUN_RATE else not other_work(two, one)
+            known = above is not None and below and fair
             found[metric.name] = above / below if known and above and below else None
         elif low_high := ranges.get(metric.name):
             found[metric.name] = low_high[0] if low_high[0] == low_high[1] else None

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field
 
-from measure import canonical, invariants, kv, ledger, phases, result, timing
+from measure import canonical, invariants, kv, ledger, phases, result, timing, work
 from measure.checks import run_checks
 from measure.enough import enough
 from measure.load import CellFiles, load_cells, read_json, samples
@@ -77,22 +77,21 @@ class Run:
 
     def window(self, label: str, repeat: int) -> Timeline | None:
         """The timeline of one run: of a cell, or of a point in one; None where nothing is known."""
-        files = self.find(label, repeat)
-        if files is not None:
-            return self.timeline(files) if files.traces else None
-        for files in self.cells:
+        for files in self.cells:  # a point may have its cell's label: it is the run by that name
             for point in files.about.points:
                 if (point.label, point.repeat) == (label, repeat) and files.traces:
                     timeline = self.timeline(files)
                     return at_point(timeline, point.name) if point.name in timeline.points else None
-        return None
+        cell = self.find(label, repeat)
+        return self.timeline(cell) if cell is not None and cell.traces else None
 
     def cell(
-        self, files: CellFiles, formula: int | None = None, cores: int | None = None
-    ) -> result.Cell:
+        self, files: CellFiles, offered: result.Work, formula: int | None = None,
+        cores: int | None = None,
+    ) -> result.Cell:  # fmt: skip
         """One cell's numbers. `formula` is what a slot's bytes should be by the model's shape."""
         asked = {request.id: request.output_tokens for request in self.requests}
-        made = cell(files.about, self.timeline(files), asked, formula, cores)
+        made = cell(files.about, self.timeline(files), offered, asked, formula, cores)
         if bad := files.damage.bad + self.damage.bad:
             made.suspect.append(f"{bad} lines of the traces could not be read")
         return made
@@ -103,8 +102,11 @@ def build(folder: Path, meta: Meta | None = None, run: Run | None = None) -> res
     meta = meta or stored_meta(folder)
     run = run or Run(folder)
     cores = (meta.environment.get("cpu") or {}).get("cores")
-    formula = bytes_per_slot(meta.model, meta.dtype)
-    made = (run.cell(files, formula, cores) for files in run.cells)
+    formula, offered = (
+        bytes_per_slot(meta.model, meta.dtype),
+        work.offered(meta.suite, meta.workload),
+    )
+    made = [run.cell(files, offered, formula, cores) for files in run.cells]
     return result.Result(
         suite=meta.suite,
         model=meta.model,
@@ -114,7 +116,7 @@ def build(folder: Path, meta: Meta | None = None, run: Run | None = None) -> res
         environment=meta.environment,
         cells=sorted(made, key=_order(meta.suite)),
         sampler=meta.sampler or _sampler(run),
-        complete=meta.complete,
+        complete=meta.complete and not any(work.in_vain(found) for found in made),
         volatile={
             **meta.volatile,
             "cells": {files.about.name: _volatile(files) for files in run.cells},
@@ -125,6 +127,7 @@ def build(folder: Path, meta: Meta | None = None, run: Run | None = None) -> res
 def cell(
     about: About,
     timeline: Timeline,
+    offered: result.Work,
     asked: dict[str, int],
     formula: int | None = None,
     cores: int | None = None,
@@ -139,12 +142,11 @@ def cell(
         if point.name in timeline.points
     ]
     points = [
-        _point(point, about, window, memory, asked, formula, cores) for point, window in windows
+        _point(point, about, window, memory, offered, asked, formula, cores)
+        for point, window in windows
     ]
-    counted = len(timeline.requests) or None
-    speed = None if points else timing.summarize(timeline)
+    speed = None if points else timing.summarize(timeline, offered.deadline_s)
     cache = None if points else kv.summarize(timeline)
-    wanted = sum([*asked.values()][: counted or 0]) or None
     made = result.Cell(
         label=about.label,
         backend=about.backend,
@@ -152,10 +154,10 @@ def cell(
         repeat=about.repeat,
         status=about.status,
         reason=about.reason,
-        requests_run=counted,
         requests_asked=about.requests_asked or len(asked),
         truncated=about.truncated,
-        output_tokens=sum(r.output_tokens for r in timeline.requests) if counted else None,
+        work=None if about.truncated else offered,
+        **work.done(timeline.requests),
         timing=speed,
         kv=cache,
         ledger=memory,
@@ -163,7 +165,9 @@ def cell(
         device_after=phases.device_after(timeline, before, after.used if after else None),
         enough=enough(timeline, cache, memory),
         parity=about.parity,
-        validity=run_checks(timeline, cache, memory, speed, wanted, formula),
+        validity=run_checks(
+            timeline, cache, memory, speed, work.wanted(timeline.requests, asked), formula
+        ),
         suspect=list(dict.fromkeys([*about.suspect, *([] if points else doubts(timeline, cores))])),
         layout=timeline.layout if timeline.layout != Layout() else None,
         engine={k: v for k, v in to_values(timeline.facts).items() if k not in NOT_SHOWN},
@@ -176,25 +180,24 @@ def cell(
 
 def _point(
     point: Point, about: About, timeline: Timeline, memory: result.Ledger | None,
-    asked: dict[str, int], formula: int | None, cores: int | None,
+    offered: result.Work, asked: dict[str, int], formula: int | None, cores: int | None,
 ) -> result.Point:  # fmt: skip
     """One run window of a cell; its memory is the cell's."""
-    counted = len(timeline.requests) or None
-    speed, cache = timing.summarize(timeline), kv.summarize(timeline)
-    wanted = sum([*asked.values()][: counted or 0]) or None
+    speed, cache = timing.summarize(timeline, offered.deadline_s), kv.summarize(timeline)
     budget = {} if point.kv_budget is None else {"kv_budget": point.kv_budget}
     return result.Point(
         label=point.label,
         repeat=point.repeat,
         changes={"policy": point.policy, **budget},
-        requests_run=counted,
         truncated=about.truncated,
-        output_tokens=sum(r.output_tokens for r in timeline.requests) if counted else None,
+        **work.done(timeline.requests),
         timing=speed,
         kv=cache,
         enough=enough(timeline, cache, memory),
         parity=about.parities.get(point.name),
-        validity=run_checks(timeline, cache, memory, speed, wanted, formula),
+        validity=run_checks(
+            timeline, cache, memory, speed, work.wanted(timeline.requests, asked), formula
+        ),
         suspect=doubts(timeline, cores),
         rows=timing.rows(timeline),
     )

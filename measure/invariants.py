@@ -138,11 +138,15 @@ def _in_order(of: str, moments: list[tuple[str, int]]) -> Iterator[str]:
 
 
 def _tokens(timeline: Timeline, requests: int, asked: Mapping[str, int]) -> Iterator[str]:
-    """What came is what was asked for; a run that was cut short says so, and is not asked."""
+    """What came is what was asked for, or less where a deadline ended it, and of every request.
+
+    A run of fewer requests says so, and is not asked.
+    """
     ran = len(timeline.requests)
     if ran != requests:
         yield f"tokens out as asked: {ran} requests ended, {requests} were asked for"
     for r in timeline.requests:
-        if r.output_tokens != asked.get(r.id, r.output_tokens):
-            said = f"{r.output_tokens} tokens, {asked[r.id]} were asked for"
+        wanted = asked.get(r.id, r.output_tokens)
+        if r.output_tokens > wanted or (r.output_tokens < wanted and not r.ended):
+            said = f"{r.output_tokens} tokens, {wanted} were asked for"
             yield f"tokens out as asked: request {r.id}: {said}"

@@ -9,7 +9,7 @@ Where several records tell of one step, the last of them counts for it.
 
 from measure import result
 from measure.restate import counting
-from measure.steps import kv_steps
+from measure.steps import KvSteps, kv_steps
 from measure.timeline import Timeline
 from measure.waste import waste_by_cause
 
@@ -40,6 +40,7 @@ def summarize(timeline: Timeline) -> result.Kv | None:
         mean_running=_ratio(found.integral(found.running), holding_ns),
         peak_running=int(found.running.max()),
         preempted=int(found.preempted.sum()),
+        full_batch_share=_ratio(_full_batch(timeline, found), holding_ns),
         waste=waste_by_cause(timeline, found),
         block_size=group.block_tokens,
         layout=timeline.layout.kind,
@@ -48,6 +49,12 @@ def summarize(timeline: Timeline) -> result.Kv | None:
         counted=counting(timeline),
         pool_bytes=_pool_bytes(timeline, pool),
     )
+
+
+def _full_batch(timeline: Timeline, found: KvSteps) -> float | None:
+    """Nanoseconds in which the engine's limit of requests was reached, where it told one."""
+    most = (timeline.facts.settings or {}).get("max_num_seqs")
+    return found.integral(found.running >= most) if most else None
 
 
 def _pool_bytes(timeline: Timeline, slots: int) -> int | None:

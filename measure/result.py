@@ -11,12 +11,14 @@ Schema history
        kv.counted: when a token counts as stored; waste has what is scheduled ahead apart
        enough: the smallest KV cache that would do; status "invalid": an invariant is broken;
        device bytes of phases are above what was there before the cell
+       work, ended: what a cell was offered, and that a deadline ended it; the run rate lasts to the
+       last token or the deadline, beside it full-load rate and times between tokens
     4  layout: what the KV cache is made of, and what each device holds, no longer in engine
 """
 
 from typing import Literal
 
-from msgspec import UNSET, Struct, UnsetType, field, structs
+from msgspec import Struct, field, structs
 
 from measure.memory import Edge as Edge
 from measure.memory import Enough as Enough
@@ -24,6 +26,11 @@ from measure.memory import How as How
 from measure.memory import Ledger as Ledger
 from measure.memory import Line as Line
 from measure.memory import Phase as Phase
+from measure.speed import Ended as Ended
+from measure.speed import RequestRow as RequestRow
+from measure.speed import Timing as Timing
+from measure.speed import TokensBy as TokensBy
+from measure.speed import Work as Work
 from traces.cell import Status
 from traces.layout import Layout
 from traces.parity import Parity as Parity
@@ -88,6 +95,8 @@ class Kv(Struct, kw_only=True):
     """When a token counts as stored: from the step on that computes it (restated: worked out from a
     trace that did not say so), or from when it was scheduled, as results before schema 3 have it
     where the engine schedules ahead."""
+    full_batch_share: float | None = None
+    """Of that time, the part in which as many requests ran as the engine takes at once."""
     block_size: int | None = None
     layout: str | None = None
     """dynamic, static, padded or paged."""
@@ -101,39 +110,6 @@ class Share(Struct, kw_only=True):
 
     value: float | None
     how: How
-
-
-class Timing(Struct, kw_only=True):
-    """Seconds. Percentiles are shown for any number of requests but gate only when supported."""
-
-    wall: float
-    output_tokens_per_s: float
-    total_tokens_per_s: float
-    ttft_mean: float | None
-    ttft_p50: float | None
-    ttft_p90: float | None
-    ttft_p99: float | None
-    tpot_mean: float | None
-    tpot_p50: float | None
-    tpot_p90: float | None
-    tpot_p99: float | None
-    joules: float | None = None
-    joules_per_token: float | None = None
-    joules_why: str | UnsetType = UNSET
-    """Why the energy is not known, where there was a device."""
-
-
-class RequestRow(Struct, kw_only=True):
-    """One request: counts are exact, times are seconds from the begin of the run phase."""
-
-    id: str
-    prompt_tokens: int
-    output_tokens: int
-    arrive: float = 0.0
-    start: float | None
-    first: float | None
-    last: float | None
-    token_ids_sha256: str
 
 
 class Check(Struct, kw_only=True):
@@ -154,6 +130,7 @@ class Point(Struct, kw_only=True):
     changes: FreeForm
     requests_run: int | None = None
     truncated: str = ""
+    ended: Ended | None = None
     output_tokens: int | None = None
     timing: Timing | None = None
     kv: Kv | None = None
@@ -174,9 +151,14 @@ class Cell(Struct, kw_only=True):
     status: Status
     reason: str = ""
     requests_run: int | None = None
+    """The requests that ran to their end."""
     requests_asked: int
     truncated: str = ""
-    """Why fewer requests than asked were run; empty when all were."""
+    """Why fewer requests than asked were offered; empty when all were."""
+    work: Work | None = None
+    """Null in older results, and where requests were left out."""
+    ended: Ended | None = None
+    """What ended the run before its work was done; the tokens that had come by then count."""
     output_tokens: int | None = None
     timing: Timing | None = None
     kv: Kv | None = None
@@ -220,8 +202,8 @@ class Result(Struct, kw_only=True):
 
 
 def _of_points(cell: Cell) -> list[Cell]:
-    names = ("label", "repeat", "requests_run", "truncated", "output_tokens", "timing", "kv",
-             "enough", "parity", "validity", "rows")  # fmt: skip
+    names = ("label", "repeat", "requests_run", "truncated", "ended", "output_tokens", "timing",
+             "kv", "enough", "parity", "validity", "rows")  # fmt: skip
     return [
         structs.replace(
             cell, points=[], options={**cell.options, **point.changes},

@@ -1,46 +1,83 @@
-"""Speed: throughput over tokens that were really generated, latencies, and energy per token.
+"""Speed: rates over tokens that were really generated, latencies, and energy per token.
 
-All requests are there when the run phase begins, so time to first token counts from then: it
-contains the waiting that a backend's concurrency saves or costs. Time per output token is the
-time from the first token to the last, over the tokens after the first. The gaps between single
-tokens are derived: no engine says when each token came, but all say when each step began, and a
-running request gets one token a step.
+The *run rate* is over the time from the begin of the run to the last token or, where a deadline
+ended it, to the deadline. The *full-load rate* is of the time between filling up and running dry.
+Time to first token counts from when a request was due: it contains the waiting that a backend's
+concurrency saves or costs. Time per output token is the time from the first token to the last, over
+the tokens after the first, of requests that had all of theirs.
 """
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from msgspec import UNSET
 
 from measure import result
-from measure.columns import Columns, Floats, Ints
 from measure.energy import joules
+from measure.gaps import token_gaps
 from measure.timeline import Timeline
+from measure.tokens import SECOND, full_load, token_steps
+from measure.work import ended
 from traces.records import Request
 
-SECOND = 1e9
+NO_TOKEN = "no token came before the deadline"
+NONE_ENDED = "no request had all its tokens before the deadline"
 
 
-def summarize(timeline: Timeline) -> result.Timing | None:
-    """Summarise the run phase; None when it did not end."""
+def summarize(timeline: Timeline, deadline_s: float | None = None) -> result.Timing | None:
+    """Summarise the run phase; None when it did not end. It was given `deadline_s` seconds."""
     window = timeline.window("run")
     if window is None or not timeline.finished("run") or not timeline.requests:
         return None
     begin, end = window
-    wall = (end - begin) / SECOND
     output = sum(request.output_tokens for request in timeline.requests)
-    prompt = sum(request.prompt_tokens for request in timeline.requests)
+    prompt = sum(request.prompt_tokens for request in timeline.requests if request.output_tokens)
+    over = _over(timeline, begin, end, deadline_s)
     spent, why = joules(timeline.seen.owned(), begin, end)
     return result.Timing(
-        wall=wall,
-        output_tokens_per_s=output / wall if wall else 0.0,
-        total_tokens_per_s=(output + prompt) / wall if wall else 0.0,
+        wall=(end - begin) / SECOND,
+        output_tokens_per_s=_rate(output, over - begin) if output else None,
+        total_tokens_per_s=_rate(output + prompt, over - begin) if output else None,
         joules=spent,
         joules_per_token=spent / output if spent is not None and output else None,
         joules_why=why or UNSET,
         **_summary("ttft", first_token(timeline.requests)),
         **_summary("tpot", per_token(timeline.requests)),
+        **_of_steps(timeline, over, output),
     )
+
+
+def _over(timeline: Timeline, begin: int, end: int, deadline_s: float | None) -> int:
+    """When the time that the run rate is over ends: at the last token, or at the deadline."""
+    lasts = [request.last for request in timeline.requests if request.output_tokens]
+    last = max((t for t in lasts if t is not None), default=end) if None not in lasts else end
+    if not ended(timeline.requests) or deadline_s is None:
+        return last
+    return max(last, begin + round(deadline_s * SECOND))
+
+
+def _rate(tokens: int, ns: int) -> float:
+    return tokens / ns * SECOND if ns > 0 else 0.0
+
+
+def _of_steps(timeline: Timeline, until: int, output: int) -> dict[str, Any]:
+    """What steps say: the full-load rate, the times between tokens; what is null, and why."""
+    cut = until if ended(timeline.requests) else None
+    steps = token_steps(timeline, cut)
+    full, gaps = full_load(steps, timeline.requests), token_gaps(timeline, cut)
+    inner = gaps.between(full.begin, full.end) if gaps and full.rate is not None else None
+    why = {"full_load_tokens_per_s": full.why} if full.why else {}
+    if not output:
+        why = dict.fromkeys(("output_tokens_per_s", "full_load_tokens_per_s"), NO_TOKEN)
+    if cut and not any(request.ended is None for request in timeline.requests):
+        why |= dict.fromkeys(("tpot", "request"), NONE_ENDED)
+    found: dict[str, Any] = {"why": why, "full_load_tokens_per_s": full.rate if output else None}
+    for name, part in (("itl", gaps), ("full_load_itl", inner)):
+        for percent in (50, 99):
+            found[f"{name}_p{percent}"] = part.percentile(percent) if part else None
+    if len(steps):
+        found["tokens_by"] = gaps.how if gaps else "counted" if steps.known else "derived"
+    return found
 
 
 def first_token(requests: list[Request]) -> list[float]:
@@ -49,76 +86,12 @@ def first_token(requests: list[Request]) -> list[float]:
 
 
 def per_token(requests: list[Request]) -> list[float]:
-    """Seconds per token after the first, of the requests that have some."""
+    """Seconds per token after the first, of the requests that have some and had all of them."""
     return [
         (r.last - r.first) / SECOND / (r.output_tokens - 1)
         for r in requests
-        if r.first is not None and r.last is not None and r.output_tokens > 1
+        if r.first is not None and r.last is not None and r.output_tokens > 1 and not r.ended
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class Gaps:
-    """Seconds between two tokens of a request, and how often each occurred.
-
-    `counted` of all `requests` with more than one token are in it.
-    """
-
-    gap_s: Floats
-    times: Floats
-    counted: int
-    requests: int
-
-    def percentile(self, percent: float) -> float:
-        """The least gap that so many percent of all gaps do not pass."""
-        order = np.argsort(self.gap_s)
-        upto = np.cumsum(self.times[order])
-        place = np.searchsorted(upto, percent / 100 * upto[-1])
-        return float(self.gap_s[order][min(place, len(order) - 1)])
-
-
-def token_gaps(timeline: Timeline) -> Gaps | None:
-    """The time from each token to the next, of each request, from the edges of the steps.
-
-    As many edges as tokens after the first lie between a request's first token and its last, and
-    one of them is the edge at an end: the first token comes just before its step's end or with
-    it. Where there are more or fewer (the request was stopped and resumed, or got several tokens
-    at once), nobody knows which edge was a token, and the request is left out. A step counts once
-    for each request in it, so that there is no list of every token.
-    """
-    t = step_begins(timeline.kv)
-    long = [request for request in timeline.requests if request.output_tokens > 1]
-    change = np.zeros(len(t) + 1)
-    ends: list[float] = []
-    counted = 0
-    for request in long:
-        if request.first is None or request.last is None:
-            continue
-        i, j = np.searchsorted(t, (request.first, request.last), side="right")
-        if j - i != request.output_tokens - 1:
-            continue
-        counted += 1
-        if t[i] - request.first < request.last - t[j - 1]:
-            i, j = i + 1, j + 1
-        if j - i == 1:
-            ends.append(request.last - request.first)
-            continue
-        ends += [t[i] - request.first, request.last - t[j - 2]]
-        change[i] += 1
-        change[j - 2] -= 1
-    if not counted:
-        return None
-    times = np.cumsum(change)[: len(t) - 1]
-    used = times > 0
-    gap_s = np.concatenate([np.diff(t)[used], ends]) / SECOND
-    return Gaps(gap_s, np.concatenate([times[used], np.ones(len(ends))]), counted, len(long))
-
-
-def step_begins(kv: Columns) -> Ints:
-    """When each step began to execute, and when the engine fell idle."""
-    step, idle = kv.column("step"), kv.column("running") == 0
-    begins: Ints = kv.times()[idle | (np.diff(step, prepend=-1) != 0)]
-    return begins
 
 
 def rows(timeline: Timeline) -> list[result.RequestRow]:
@@ -139,12 +112,13 @@ def rows(timeline: Timeline) -> list[result.RequestRow]:
             first=since(request.first),
             last=since(request.last),
             token_ids_sha256=request.token_ids_sha256,
+            ended=request.ended or UNSET,
         )
         for request in timeline.requests
     ]
 
 
-def _summary(name: str, values: list[float]) -> dict[str, float | None]:
+def _summary(name: str, values: list[float]) -> dict[str, Any]:
     if not values:
         return dict.fromkeys(f"{name}_{part}" for part in ("mean", "p50", "p90", "p99"))
     p50, p90, p99 = np.percentile(values, (50, 90, 99))

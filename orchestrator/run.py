@@ -179,6 +179,7 @@ class SuiteRun:
             workload=str(self.folder.path / "workload.json"), folder=str(folder),
             max_length=prepared.max_length, seed=suite.seed,
             trust_remote_code=suite.trust_remote_code, budget_s=suite.budget_s,
+            concurrency=suite.concurrency,
             kv_budget=max(suite.kv_budgets(per_token), default=None),
             points=points(suite, entry, per_token),
         )  # fmt: skip

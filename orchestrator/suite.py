@@ -63,6 +63,7 @@ class Suite(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     interval: str = "10ms"
     timeout: str = "30m"
     budget: str | None = None
+    concurrency: Annotated[int, Meta(ge=1)] | None = None
     kv_budget: str | None = None
     max_length: Annotated[int, Meta(ge=2)] | None = None
     trust_remote_code: bool = False

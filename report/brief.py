@@ -7,7 +7,7 @@ table. What does not fit is counted, and stands in report.md and on the page.
 from compare.fact import Fact
 from compare.summary import Column
 from measure.result import Result
-from report import words
+from report import loads, words
 
 MOST = 6
 ALIKE = "kv_bytes_per_live_token"  # the same factor as the efficiency's, for the page
@@ -19,7 +19,7 @@ def sentences(result: Result, columns: list[Column], facts: list[Fact]) -> list[
     gravest += [said for column in columns for said in words.failure(column)]
     room = max(0, MOST - len(gravest))
     won = [fact.text for fact in facts if fact.name != ALIKE]
-    unequal = words.unequal(result, columns)
+    unequal = loads.unequal(result, columns)
     doubts = [said for column in columns for said in words.doubts(column)]
     fitting = _fitting(doubts, max(1, room - len(won) - len(unequal)))
     last = [*unequal, *fitting][:room]

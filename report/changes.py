@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from compare import summary
-from compare.diff.cells import comparable
+from compare.diff.cells import comparable, says
 from compare.diff.judge import OTHERWISE
 from compare.metrics import Metric
 from compare.summary import Column
@@ -54,6 +54,8 @@ def _change(before: Column, after: Column, metric: Metric) -> ChangeView:
     said = old if old == new else f"{old} \u2192 {new}"
     if not comparable(metric, before.cells, after.cells):
         return ChangeView(said=said, change=OTHERWISE)
+    if not says(metric, [*before.cells, *after.cells]):
+        return ChangeView(said=said)
     if not base or head is None or head == base:
         return ChangeView(said=said)
     ratio = head / base

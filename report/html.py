@@ -17,7 +17,18 @@ from markupsafe import Markup
 from report import changes, view
 from report.scene import Exhibit, encoded, scene
 
-SCRIPTS = ("theme", "plots", "memory", "kv", "panel", "blocks", "speed", "requests", "main")
+SCRIPTS = (
+    "theme",
+    "plots",
+    "memory",
+    "kv",
+    "panel",
+    "blocks",
+    "policies",
+    "speed",
+    "requests",
+    "main",
+)
 SECTIONS = (
     ("headline", "Headline"),
     ("comparison", "Side by side"),

@@ -7,10 +7,11 @@ import numpy as np
 from msgspec import Struct
 
 from measure.columns import Floats, Ints, Series
+from measure.gaps import token_gaps
 from measure.phases import host_memory
+from measure.speed import TokensBy
 from measure.steps import kv_steps
 from measure.timeline import Timeline
-from measure.timing import token_gaps
 from report.blockmap import Drawing, drawing
 from report.reduce import COLUMNS, keep_places, reduce
 
@@ -52,6 +53,7 @@ class GapShares(Struct, frozen=True, kw_only=True):
     shares: list[float]
     counted: int
     requests: int
+    how: TokensBy
     p50: float
     p90: float
     p99: float
@@ -158,6 +160,7 @@ def _gaps(timeline: Timeline) -> GapShares | None:
         shares=[round(float(share), 5) for share in counts / found.times.sum()],
         counted=found.counted,
         requests=found.requests,
+        how=found.how,
         p50=found.percentile(50),
         p90=found.percentile(90),
         p99=found.percentile(99),

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from compare import metrics, stats, summary
+from compare.headline import same_engine
 from measure import result
 from measure.build import Run
 from report import words
@@ -51,6 +52,7 @@ class DrawnCell(Struct, frozen=True, kw_only=True):
     dash: str
     backend: str
     status: str
+    ended: bool
     layout: str | None
     kind: str | None
     timing: result.Timing | None
@@ -76,6 +78,8 @@ class Scene(Struct, frozen=True, kw_only=True):
 
     cells: list[DrawnCell]
     requests: list[DrawnRequest]
+    policies: list[str]
+    """The labels of the same engine reserving the maximum and paged, where one result is shown."""
 
 
 def scene(exhibits: list[Exhibit]) -> Scene:
@@ -86,7 +90,9 @@ def scene(exhibits: list[Exhibit]) -> Scene:
         for number, shown in enumerate(exhibits)
         for column in summary.columns(shown.result)
     ]
-    return Scene(cells=cells, requests=_requests(exhibits))
+    both = same_engine(exhibits[0].result) if len(exhibits) == 1 else None
+    policies = [both[1], both[0]] if both else []
+    return Scene(cells=cells, requests=_requests(exhibits), policies=policies)
 
 
 def encoded(found: Scene) -> bytes:
@@ -105,6 +111,7 @@ def _cell(
         dash="dot" if number else "solid",
         backend=cell.backend,
         status=cell.status,
+        ended=cell.ended is not None,
         layout=column.layout,
         kind=words.kind(column),
         timing=cell.timing,

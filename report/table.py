@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compare.headline import headline
+from compare.metrics import FULL_RATE, RUN_RATE
 from compare.summary import Column, columns, memory_kind
 from measure.result import Result
 from report import brief, words
@@ -19,8 +20,8 @@ from traces import units
 
 LABEL_WIDTH, COLUMN_WIDTH = 28, 13
 PAGE_ONLY = (
-    "after_import", "after", "request_mean", "ttft_p90", "ttft_p99", "mean_running",
-    "kv_mean_reserved", "kv_mean_live",
+    "after_import", "after", "request_mean", "ttft_p90", "ttft_p99", "itl_p50", "itl_p99",
+    "full_load_itl_p50", "full_load_itl_p99", "mean_running", "kv_mean_reserved", "kv_mean_live",
 )  # fmt: skip
 
 
@@ -44,12 +45,13 @@ def show(result: Result, console: Console) -> None:
 
 
 def _rows(found: list[Column]) -> list[TableRow]:
-    """The outcomes around the numbers."""
+    """The outcomes around the numbers; of the two rates the one that speed-ups are of."""
+    other = RUN_RATE if found and found[0].rate == FULL_RATE else FULL_RATE
     status = TableRow(name="status", title="status", cells=[words.status(c) for c in found])
     verdicts = [column.parity.verdict if column.parity else units.DASH for column in found]
     parity = TableRow(name="parity", title="same tokens", cells=verdicts)
     judged = any(column.parity for column in found)
-    return [status, *rows(found, PAGE_ONLY), *([parity] if judged else [])]
+    return [status, *rows(found, (*PAGE_ONLY, other)), *([parity] if judged else [])]
 
 
 def _table(

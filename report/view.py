@@ -12,7 +12,7 @@ from compare import headline, metrics, stats, summary
 from compare.fact import Fact
 from compare.summary import Column
 from measure.result import Check, Result
-from report import words
+from report import policies, words
 from report.rows import TableRow, rows
 from traces import units
 from traces.owned import owned
@@ -59,9 +59,15 @@ class CheckView(Struct, frozen=True, kw_only=True):
 
 
 class ResultView(Struct, frozen=True, kw_only=True):
-    """One result. `name` tells two results apart; `checks` are by name, a place per backend."""
+    """One result. `name` tells two results apart; `checks` are by name, a place per backend.
+
+    `paging` are the facts of one engine with only the allocation changed, `equal` what was the same
+    then; `facts` those of engine against engine.
+    """
 
     name: str
+    paging: list[BigFact]
+    equal: str
     facts: list[BigFact]
     used: list[tuple[str, str]]
     external: str
@@ -81,12 +87,16 @@ def result_view(result: Result, name: str) -> ResultView:
     kind = summary.memory_kind(result)
     least = TableRow(name="enough", title=words.ENOUGH, cells=list(map(words.enough, found)))
     kinds = [words.kind(column) or units.DASH for column in found]
+    both = headline.same_engine(result)
+    facts = [
+        (fact.against, BigFact(big=_big(fact), text=fact.text, caveat=_caveat(fact, found)))
+        for fact in headline.headline(result)
+    ]
     return ResultView(
         name=name,
-        facts=[
-            BigFact(big=_big(fact), text=fact.text, caveat=_caveat(fact, found))
-            for fact in headline.headline(result)
-        ],
+        paging=[fact for against, fact in facts if both and against == both[1]],
+        equal=policies.equal(found, both) if both else "",
+        facts=[fact for against, fact in facts if not both or against != both[1]],
         used=[
             (words.heading(column), words.used(column, kind, _speed(column))) for column in found
         ],

@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from compare.metrics import EVERY
 from compare.repeats import DOUBT
 from compare.stats import Summary
 from compare.summary import Column
 from measure.result import Check, Parity, Result
-from report.rows import written
+from report import loads
 from traces.units import DASH, count, rate, share, size
 
 LONGEST = 400
@@ -197,8 +196,8 @@ def sentences(result: Result, columns: list[Column]) -> list[str]:
     """What a newcomer needs to read the table, said only where it is true of this run."""
     said = [] if result.complete else [UNFINISHED]
     if any(column.ok for column in columns):
-        said += [_same(result), *unequal(result, columns)]
-    return said + reading(columns)
+        said += [_same(result), *loads.unequal(result, columns)]
+    return [*said, *filter(None, [loads.rated(columns)]), *reading(columns)]
 
 
 def reading(columns: list[Column]) -> list[str]:
@@ -215,24 +214,6 @@ def reading(columns: list[Column]) -> list[str]:
         "the time of the run; the rest is reserved for later, past a request's end, or padding."
     )
     return said
-
-
-def unequal(result: Result, columns: list[Column]) -> list[str]:
-    """Who did how much of the work, where not all did all of it, and what that forbids."""
-    ran = [c for c in columns if c.ok and "requests_run" in c.ranges]
-    every = result.workload.requests
-    if all(c.ranges["requests_run"][0] == every for c in ran):
-        return []
-    each = ", ".join(f"{c.label} {written(c, EVERY['requests_run'])}" for c in ran)
-    within = f" in {budget}" if (budget := result.suite.get("budget")) else ""
-    said = (
-        f"Not everybody ran all {count(every)} requests{within}: {each}; "
-        "always the first ones. There is no factor between unequal loads, and the times that grow "
-        "with the load are only of who ran most."
-    )
-    if cut := [c.label for c in ran if c.cut_short]:
-        said += f" {' and '.join(cut)} takes all at once: of a part there is no rate of its own."
-    return [said]
 
 
 def _same(result: Result) -> str:

@@ -56,7 +56,8 @@ class Job(Struct, kw_only=True, frozen=True):
     `max_length` is the longest sequence the engine must be ready for, in tokens: what a static
     cache reserves per row. `random_weights` draws the weights (the folder holds a config only).
     `baseline_used` is device memory in bytes before this process started. `kv_budget` bounds KV
-    bytes, `budget_s` the run phase in seconds.
+    bytes, `budget_s` the run phase in seconds. So many requests as `concurrency` says are in flight
+    (None: all at once).
     """
 
     cell: str
@@ -75,6 +76,7 @@ class Job(Struct, kw_only=True, frozen=True):
     baseline_used: int | None = None
     kv_budget: int | None = None
     budget_s: float | None = None
+    concurrency: int | None = None
     record_kv: bool = True
     points: list[Point] = []
     """Run windows in one engine, in this order; none: the workload is run once, as it is."""

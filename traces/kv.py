@@ -4,7 +4,9 @@ DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 VLLM_CPU_BLOCK = 32
 """vLLM's attention kernel for CPUs takes blocks of multiples of this many tokens."""
 DEFAULT_BLOCK = {"cpu": VLLM_CPU_BLOCK, "cuda": 16}
-"""Tokens of a block where none are asked for, by device: vLLM's, and for comparison everyone's."""
+"""Tokens of a block of vLLM where none are asked for, by device."""
+HF_PAGE = 256
+"""Tokens of a page where none are asked for: Transformers' own, on every device."""
 DEFAULT_CPU_POOL = 1 << 30
 """Bytes of KV where no budget is set and memory is not a device's."""
 

@@ -1,7 +1,7 @@
 """What every backend offers to the loop that measures it, and what the loop offers it."""
 
-import time
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 from traces import clock
 from traces.facts import EngineFacts, to_values
@@ -12,12 +12,21 @@ from traces.writer import Writer
 from workers.ids import sha256
 
 
-class Span(NamedTuple):
-    """A request's decoding: ns of its first and of its last token, and the steps between them."""
+class Came(NamedTuple):
+    """Tokens of one request that were ready at `t` ns, and whether they were its last.
 
-    first: int
-    last: int
-    steps: int
+    `start` is when the request was first worked on, in ns, where the engine knows.
+    """
+
+    id: str
+    token_ids: list[int]
+    t: int
+    ended: bool
+    start: int | None
+
+
+Tell = Callable[[Sequence[Came]], bool]
+"""Takes what a step gave, and answers whether the engine shall stop."""
 
 
 class Recorder:
@@ -28,9 +37,6 @@ class Recorder:
         self._record_kv = record_kv
         self._step = 0
         self._memory: dict[str, int] = {}
-        self.arrive = 0
-        self.finished = 0
-        self.spans: list[Span] = []
 
     def kv(self, t: int, slots: Slots, pool: int | None = None, **counts: int | None) -> None:
         """Record a step's slots of the only group; `pool` are all there are, if more than held.
@@ -62,18 +68,15 @@ class Recorder:
             self._writer.write(blocks)
 
     def request(
-        self, prompt: Prompt, token_ids: list[int], start: int | None, first: int | None,
-        last: int | None, why: dict[str, str] | None = None,
+        self, prompt: Prompt, token_ids: list[int], arrive: int, start: int | None,
+        first: int | None, last: int | None, ended: Literal["deadline"] | None = None,
     ) -> None:  # fmt: skip
-        """Record a finished request; counts are of the ids the engine really returned."""
-        self.finished += 1
-        if first is not None and last is not None and len(token_ids) > 1:
-            self.spans.append(Span(first, last, len(token_ids) - 1))
+        """Record a request; counts are of the ids the engine really returned."""
         self._writer.write(
             Request(
                 t=clock.now(), id=prompt.id, prompt_tokens=len(prompt.prompt_ids),
-                output_tokens=len(token_ids), arrive=self.arrive, start=start, first=first,
-                last=last, token_ids=token_ids, token_ids_sha256=sha256(token_ids), why=why,
+                output_tokens=len(token_ids), arrive=arrive, start=start, first=first,
+                last=last, token_ids=token_ids, token_ids_sha256=sha256(token_ids), ended=ended,
             )
         )  # fmt: skip
 
@@ -96,29 +99,37 @@ class Recorder:
 
 
 class Backend(Protocol):
-    """One way to generate. The loop calls these in this order, each in its phase.
+    """One way to generate: a session that workers.drive drives.
 
     A backend's module has a class `Worker` with this shape; `Worker(job, recorder)` must import
-    nothing heavy.
+    nothing heavy. All is called in the main thread. The engine records its steps; the requests
+    are recorded by who drives it.
     """
 
-    def import_engine(self) -> None:
+    longest: int
+    """Tokens that one request may have, prompt and output; known once the engine is open."""
+
+    def prepare(self) -> None:
         """Import the engine and open the device (phase "import")."""
 
-    def load(self) -> None:
+    def open(self) -> None:
         """Load the weights and take what the engine takes up front (phase "load")."""
 
-    def batch_size(self, prompts: list[Prompt]) -> int:
-        """Return how many requests one `generate` call takes."""
+    def submit(self, prompt: Prompt, due: int) -> None:
+        """Queue a request that is due since `due` ns; the engine takes it when it can.
 
-    def generate(self, prompts: list[Prompt]) -> None:
-        """Run the requests to their full length and record each (phases "warmup" and "run")."""
-
-    def arrange(self, point: Point) -> None:
-        """Change the engine for the run window that follows; only where the backend sweeps.
-
-        Raises RuntimeError where something of the window before is left in it.
+        It gets its full length, end-of-sequence ignored. May be called from within `tell`.
         """
+
+    def step(self, until: int, tell: Tell) -> bool:
+        """Go on until something came, or until `until` ns and one forward pass at most.
+
+        What came is told at once. An engine of whole batches goes on with its batch until that is
+        done, or `tell` answers that it shall stop. Returns whether any request is being worked on.
+        """
+
+    def cancel(self, tell: Tell) -> None:
+        """Tell what came, give up the rest, and come to rest: idle, with no prefix remembered."""
 
     def memory(self, where: str) -> None:
         """Record the allocator's state; called at phase edges."""
@@ -133,17 +144,11 @@ class Backend(Protocol):
         """Give back the device (phase "teardown")."""
 
 
-class Deadline:
-    """The run phase's time budget: may another batch start?"""
+class Swept(Backend, Protocol):
+    """One that can be changed between the run windows of one engine, where a suite sweeps."""
 
-    def __init__(self, budget_s: float | None) -> None:
-        self._end = None if budget_s is None else time.monotonic() + budget_s
-        self._longest = 0.0
-        self._begun = time.monotonic()
+    def arrange(self, point: Point) -> None:
+        """Change the engine for the run window that follows.
 
-    def allows_another(self) -> bool:
-        """Whether a batch as long as the longest so far would still end in time."""
-        now = time.monotonic()
-        self._longest = max(self._longest, now - self._begun)
-        self._begun = now
-        return self._end is None or now + self._longest <= self._end
+        Raises RuntimeError where something of the window before is left in it.
+        """

@@ -14,6 +14,8 @@ class HfWorker:
     """A Transformers model on one device, generating greedily to fixed lengths."""
 
     kind = ""
+    longest = 0
+    _pool = 0
 
     def __init__(self, job: Job, recorder: Recorder) -> None:
         self.job = job
@@ -22,7 +24,7 @@ class HfWorker:
         self._facts = EngineFacts()
         self._layout = Layout(kind=self.kind)
 
-    def import_engine(self) -> None:
+    def prepare(self) -> None:
         import torch
         import transformers
 
@@ -35,7 +37,7 @@ class HfWorker:
 
         self._facts.context_at_import_bytes = self._outside()
 
-    def load(self) -> None:
+    def open(self) -> None:
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -60,15 +62,29 @@ class HfWorker:
         tensors = [*self.model.parameters(), *self.model.buffers()]
         self._layout.rank.weights_bytes = torch_memory.tensor_bytes(tensors)
         self._layout.group.layers = self.model.config.get_text_config().num_hidden_layers
+        self._pool = self.job.kv_budget or self._own_pool()
+        self.longest = min(self.job.max_length, self.slots())
 
-    def rows_in_budget(self, slots: int) -> int:
-        """Return how many rows (or blocks) of `slots` token slots fit the KV budget, or a default.
+    def _own_pool(self) -> int:
+        """Return the bytes of KV that a batch may take where no budget is set.
+
+        On a GPU as vLLM would: what is free now, but for a tenth of the device. Half of that, for
+        the prompts of a whole padded batch go through the model at once.
+        """
+        if self.job.device != "cuda":
+            return kv.DEFAULT_CPU_POOL
+        import torch
+
+        free, total = torch.cuda.mem_get_info()
+        return int(free - total // 10) // 2
+
+    def slots(self) -> int:
+        """Return how many token slots fit the KV budget.
 
         From the configuration's sizes, for nothing is allocated yet; the tensors are measured
         later and the two are compared in the result.
         """
-        budget = self.job.kv_budget or kv.DEFAULT_CPU_POOL
-        return int(budget // (slots * self.formula_bytes_per_slot()))
+        return self._pool // self.formula_bytes_per_slot()
 
     def formula_bytes_per_slot(self) -> int:
         """Return KV bytes of one token by the configuration's sizes."""
@@ -86,7 +102,7 @@ class HfWorker:
 
         return GenerationConfig(
             do_sample=False, max_new_tokens=new_tokens, eos_token_id=None, pad_token_id=0,
-            use_cache=True, disable_compile=not self.job.options.get("compile", False),
+            use_cache=True, disable_compile=not self.job.options.get("compile", True),
         )  # fmt: skip
 
     def memory(self, where: str) -> None:
@@ -109,9 +125,13 @@ class HfWorker:
 
         versions = {"torch": str(torch.__version__), "transformers": transformers.__version__}
         self._facts.versions = versions
-        self._facts.settings = {"attention": self.attention()}
+        self._facts.settings = {"attention": self.attention(), "execution": self.execution()}
         self._facts.formula_bytes_per_slot = self.formula_bytes_per_slot()
         return self._facts
+
+    def execution(self) -> str:
+        """Return how steps were run. Transformers compiles into CUDA graphs, by its own rule."""
+        return "compiled, CUDA graphs" if hasattr(self.model, "_compiled_call") else "eager"
 
     def close(self) -> None:
         import gc

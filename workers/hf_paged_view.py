@@ -62,8 +62,12 @@ class PagedView:
         layout.group.bytes_per_token = layout.group.bytes_per_block // self.block_size
 
     def settings(self) -> dict[str, int]:
-        """Return what Transformers chose where no option did: tokens a step may compute at most."""
-        return {"max_batch_tokens": int(self._cache.max_batch_tokens)}
+        """Return what a step may be: tokens and requests at most, and the tokens of a page."""
+        return {
+            "max_batch_tokens": int(self._cache.max_batch_tokens),
+            "max_num_seqs": int(self._scheduler.max_requests_per_batch),
+            "page_size": self.block_size,
+        }
 
     def count(self, begun: int, scheduled: list[Any]) -> None:
         """Record a step: what is stored when it ends, in slots held from its begin."""
@@ -87,6 +91,14 @@ class PagedView:
             produced=sum(future.has_new_token for future in scheduled),
         )  # fmt: skip
         self._idle = False
+
+    def running(self) -> bool:
+        """Whether any request is being worked on."""
+        return bool(self._scheduler.active_requests)
+
+    def pending(self) -> bool:
+        """Whether any request is there, worked on or not."""
+        return bool(self._scheduler.has_pending_requests())
 
     def settle(self) -> None:
         """Record that all requests have ended, once their blocks are given back."""

@@ -5,25 +5,28 @@ and in how many rows they take. A row is as long as the cache, whatever its requ
 held until the whole batch has ended.
 """
 
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from traces import clock
-from traces.job import Prompt
+from traces.job import Job, Prompt
 from traces.records import Slots
 from workers import torch_memory
+from workers.backend import Came, Recorder, Tell
 from workers.hf import HfWorker, synchronize
 
 
 class RowsWorker(HfWorker):
-    """Generates batches of rows with Transformers' own generate()."""
+    """Generates batches of rows with Transformers' own generate(); requests wait in a queue."""
 
-    def rows(self, prompts: list[Prompt]) -> int:
-        """Return how many rows a batch has, at most."""
+    def __init__(self, job: Job, recorder: Recorder) -> None:
+        super().__init__(job, recorder)
+        self._queue: deque[Prompt] = deque()
+
+    def rows(self, queue: Sequence[Prompt]) -> int:
+        """Return how many of the first requests in the queue the next batch takes."""
         return 1
-
-    def batch_size(self, prompts: list[Prompt]) -> int:
-        self._facts.batch = min(self.rows(prompts), len(prompts))
-        return self.rows(prompts)
 
     def make_cache(self) -> Any:
         """Return a cache for one batch: by default one that grows with it."""
@@ -31,7 +34,20 @@ class RowsWorker(HfWorker):
 
         return DynamicCache(config=self.model.config)
 
-    def generate(self, prompts: list[Prompt]) -> None:
+    def submit(self, prompt: Prompt, due: int) -> None:
+        self._queue.append(prompt)
+
+    def step(self, until: int, tell: Tell) -> bool:
+        count = min(self.rows(self._queue), len(self._queue))
+        self._facts.batch = max(self._facts.batch or 0, count)
+        self.generate([self._queue.popleft() for _ in range(count)], tell)
+        return True
+
+    def cancel(self, tell: Tell) -> None:
+        self._queue.clear()
+
+    def generate(self, prompts: list[Prompt], tell: Tell) -> None:
+        """Run one batch, to the end of its longest request or until `tell` answers to stop."""
         import torch
         from transformers import StoppingCriteriaList
 
@@ -45,18 +61,16 @@ class RowsWorker(HfWorker):
             mask[row, : width - len(prompt.prompt_ids)] = 0
         cache = self.make_cache()
         torch_memory.reset_peak(self.job.device)  # what the batch before held is no peak of this
-        steps = RowSteps(self, cache, prompts, limits)
+        steps = RowSteps(self, cache, prompts, limits, tell)
         for row, prompt in enumerate(prompts):
             self.recorder.blocks(steps.start, prompt.id, gained=[row], lost=[])
-        output = self.model.generate(
+        self.model.generate(
             ids, attention_mask=mask, past_key_values=cache,
             generation_config=self.greedy(max(limits)),
             stopping_criteria=StoppingCriteriaList([steps]),
         )  # fmt: skip
         for row, prompt in enumerate(prompts):
-            token_ids = output[row, width : width + limits[row]].tolist()
             self.recorder.blocks(steps.now, prompt.id, gained=[], lost=[row])
-            self.recorder.request(prompt, token_ids, steps.start, steps.first, steps.last[row])
         self.measure_cache(cache)
         self.released(steps, cache)
 
@@ -79,7 +93,7 @@ class RowSteps:
     eos_token_id = None  # that it has this attribute makes generate() pad the rows that ended
 
     def __init__(
-        self, worker: RowsWorker, cache: Any, prompts: list[Prompt], limits: list[int]
+        self, worker: RowsWorker, cache: Any, prompts: list[Prompt], limits: list[int], tell: Tell
     ) -> None:
         import torch
 
@@ -89,21 +103,27 @@ class RowSteps:
         self._lengths = [len(prompt.prompt_ids) for prompt in prompts]
         self._limits = limits
         self._limits_tensor = torch.tensor(limits, device=worker.job.device)
+        self._tell = tell
         self._calls = 0
-        self.last: list[int | None] = [None] * len(limits)
-        self.first: int | None = None
         self.start = self.now = clock.now()
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
         begun, self.now = self.now, synchronize(self._worker.job.device)
         self._calls += 1
-        self.first = self.first or self.now
         self._record(begun)
         for row, limit in enumerate(self._limits):
             if limit == self._calls:
-                self.last[row] = self.now
                 self._end(row)
-        return self._limits_tensor <= self._calls
+        stop = self._tell(self._came(input_ids[:, -1].tolist()))
+        return self._limits_tensor <= (max(self._limits) if stop else self._calls)
+
+    def _came(self, ids: list[int]) -> list[Came]:
+        """Return what this step gave: a token for each row that had not ended."""
+        return [
+            Came(prompt.id, [ids[row]], self.now, self._calls == limit, self.start)
+            for row, (prompt, limit) in enumerate(zip(self._prompts, self._limits, strict=False))
+            if self._calls <= limit
+        ]
 
     def _end(self, row: int) -> None:
         """Record that a row has had its last step, with what the cache's length is without pads."""

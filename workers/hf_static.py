@@ -5,6 +5,7 @@ accepts, whatever each request needs, and is held between requests too. With a K
 as many rows as fit, and requests share it as a padded batch.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from traces.job import Prompt
@@ -17,24 +18,31 @@ class Worker(RowsWorker):
 
     kind = "static"
     cache: Any = None
+    _rows = 0
 
-    def load(self) -> None:
+    def open(self) -> None:
         from transformers import StaticCache
 
-        super().load()
-        self.length = self.job.options.get("max_cache_len") or self.job.max_length
-        self.cache = StaticCache(config=self.model.config, max_cache_len=self.length)
-        self._facts.max_cache_len = self.length
+        super().open()
+        length = self.job.options.get("max_cache_len") or self.job.max_length
+        self._rows = self._fitting(length)
+        self.longest = min(self.job.max_length, length) if self._rows else 0
+        self.cache = StaticCache(config=self.model.config, max_cache_len=length)
+        self._facts.max_cache_len = length
 
-    def rows(self, prompts: list[Prompt]) -> int:
-        asked = self.job.options.get("batch_size")
+    def _fitting(self, length: int) -> int:
+        """Return how many rows the cache has: as asked, or one; with a KV budget as many as fit."""
+        asked: int | None = self.job.options.get("batch_size")
         if self.job.kv_budget is None:
-            return int(asked or 1)
-        fitting = self.rows_in_budget(self.length)
-        return min(fitting, int(asked)) if asked else fitting
+            return asked or 1
+        fitting = self.slots() // length
+        return min(fitting, asked) if asked else fitting
+
+    def rows(self, queue: Sequence[Prompt]) -> int:
+        return self._rows
 
     def idle_rows(self, prompts: list[Prompt]) -> int:
-        return self.rows(prompts) - len(prompts)
+        return self._rows - len(prompts)
 
     def make_cache(self) -> Any:
         self.cache.reset()

@@ -49,12 +49,15 @@ def main(asked: Judging, channel: Channel) -> None:
 
 
 def outputs_of(path: Path, prompts: dict[str, Prompt], point: str | None) -> dict[str, list[int]]:
-    """Return the recorded output ids of the judged requests, of one run window if it is named."""
+    """Return the recorded output ids of the judged requests, of one run window if it is named.
+
+    Of requests that were given up it is what came by then; those that got nothing are left out.
+    """
     found, within = {}, point is None
     for record in read(path):
         if isinstance(record, Phase) and point is not None:
             within = record.point == point and record.edge == "begin"
-        elif within and isinstance(record, Request) and record.id in prompts:
+        elif within and isinstance(record, Request) and record.id in prompts and record.token_ids:
             found[record.id] = record.token_ids
     return found
 
@@ -85,7 +88,7 @@ class Judge:
         """Judge one cell's outputs."""
         regrets = [r for name, ids in outputs.items() for r in self.regret(name, ids)[0]]
         shared = [name for name in outputs if name in self._reference]
-        same = [name for name in shared if outputs[name] == self._reference[name]]
+        same = [name for name in shared if _agree(outputs[name], self._reference[name])]
         worst = max(regrets, default=0.0)
         mean = sum(regrets) / max(1, len(regrets))
         note = f"{len(regrets)} tokens of {len(outputs)} requests, teacher-forced in float32"
@@ -145,3 +148,8 @@ class Judge:
                     "reference_logprob": self.regret(name, theirs)[1][place],
                 }  # fmt: skip
         return first
+
+
+def _agree(ours: list[int], theirs: list[int]) -> bool:
+    """Whether two outputs are the same as far as both came: time may have ended either."""
+    return all(a == b for a, b in zip(ours, theirs, strict=False))

@@ -15,8 +15,9 @@ Blocks held are counted from the tables: those that the scheduler's output hands
 they end or give way. The engine's own gauge is counted otherwise, from the pool's queue of free
 blocks, and is kept beside ours as a check.
 
-It may rely on: `kv_cache_manager.block_pool` and `.usage`, `running`, `waiting`,
-`finished_req_ids`, and the fields of SchedulerOutput (vLLM 0.26 to 0.33).
+It may rely on: `kv_cache_manager.block_pool` and `.usage`, `running`, `waiting`, `requests`,
+`finished_req_ids`, a request's `num_computed_tokens` and `status`, and the fields of
+SchedulerOutput (vLLM 0.26 to 0.33).
 """
 
 from collections import Counter, deque
@@ -25,6 +26,7 @@ from typing import Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.request import RequestStatus
 
 from traces import clock
 from traces.facts import EngineFacts, to_values
@@ -82,6 +84,7 @@ class _Recording:
         self._flying: deque[_Scheduled] = deque()
         self._untold: list[Kv] = []
         self._step = 0
+        self._settled = True
         self._gauge = 0.0
         global current
         current = self
@@ -109,15 +112,15 @@ class _Recording:
         if not recording:
             return super().schedule(*args, **kwargs)  # type: ignore[misc]
         begun = clock.now()
+        self._end(begun)  # given up since the step before
         output = super().schedule(*args, **kwargs)  # type: ignore[misc]
-        gone = self._give_back(begun, output.finished_req_ids)  # aborted between two steps
         self._take(begun, output)
         if output.total_num_scheduled_tokens:  # else nothing will run: it is no step
             self._step += 1
             self._flying.append(_Scheduled(self._step, output))
             self._count(begun, len(output.preempted_req_ids or ()))
-        elif gone:
-            self._rest(begun)
+        elif not self._flying:
+            self._settle(begun)
         return output
 
     def update_from_output(self, scheduled: Any, *args: Any, **kwargs: Any) -> Any:
@@ -128,20 +131,20 @@ class _Recording:
         if scheduled.total_num_scheduled_tokens and self._flying:
             self._flying.popleft()
             self._tell(sum(len(one.new_token_ids) for o in outputs.values() for one in o.outputs))
-        ended = self._give_back(now, self.finished_req_ids)
+        self._end(now)
         if self._flying:  # the step that was scheduled ahead is executing now
             self._count(now, 0)
-        elif not self.running and (ended or scheduled.total_num_scheduled_tokens):
-            self._rest(now)
+        elif not self.running:
+            self._settle(now)
         return outputs
 
-    def _give_back(self, now: int, finished: set[str]) -> bool:
-        """Take the blocks of requests that have ended; return whether there were any."""
-        ended = [name for name in finished if name in self._tables]
-        for request_id in ended:
-            self._lose(now, request_id, self._theirs.pop(request_id).num_computed_tokens)
+    def _end(self, now: int) -> None:
+        """Take the blocks of requests that have ended, or were given up: those had no last step."""
+        for request_id in [name for name in self.finished_req_ids if name in self._tables]:
+            request = self._theirs.pop(request_id)
+            given_up = request.status is RequestStatus.FINISHED_ABORTED
+            self._lose(now, request_id, None if given_up else request.num_computed_tokens)
             self._names.pop(request_id, None)
-        return bool(ended)
 
     def _tell(self, produced: int | None) -> None:
         """Write what waited for the executing step's tokens; its first record gets their count."""
@@ -159,11 +162,12 @@ class _Recording:
         self._withheld = self._pool.get_new_blocks(withheld)
         return done
 
-    def _rest(self, now: int) -> None:
-        """Record what is left; and where nothing runs any more, the engine's own gauge's peak."""
-        self._count(now, 0)
-        if self.running or self._flying:
+    def _settle(self, now: int) -> None:
+        """Nothing runs any more: count that, and the engine's own gauge at its highest so far."""
+        if self._settled:
             return
+        self._count(now, 0)
+        self._settled = True
         self._tell(None)
         facts = EngineFacts(engine_kv_usage_peak=self._gauge, stored_when="executing")
         self._trace.write(Facts(t=now, values=to_values(facts)))
@@ -220,6 +224,7 @@ class _Recording:
         usable = self._usable - len(self._withheld)
         used = self.kv_cache_manager.usage * self._usable - len(self._withheld)
         self._gauge = max(self._gauge, used / usable)
+        self._settled = False
         computed = sum(request.num_computed_tokens for request in self.running)
         executing = self._flying[0] if self._flying else None
         ahead = sum(scheduled.total for scheduled in self._flying if scheduled is not executing)

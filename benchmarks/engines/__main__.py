@@ -3,15 +3,17 @@
     python -m benchmarks.engines [--only NAME ...] [--quick] [--device cpu|cuda] [--dtype D]
         [--model NAME] [--seconds S] [--repeats N] [--out FILE] [--docs docs/performance.md]
 
-Three comparisons, each of two arms that take turns (AB BA AB ...), prints a table in Markdown and
-writes every measured value as JSON:
+Comparisons, each of two arms that take turns (AB BA AB ...); prints a table in Markdown and writes
+every measured value as JSON:
 
     recording  vLLM with our KV recording off, and on, in one engine; asked: costs 1 % at most
     bench      `vllm bench throughput`, and our vllm backend, each run in a fresh process
+    closed     `LLM.generate`, and our closed run, in one engine
     plain      a plain Transformers generate loop, and our hf-sequential, in one process
+    static, batched, paged    the same for the other ways of Transformers
 
-The last two are asked to be within 1 %. It exits with 1 when one surely is not. It does not tell
-how fast an engine can be, and what it finds on a busy machine is noise: see docs/performance.md.
+All but the first are asked to be within 1 %. It exits with 1 when one is not, surely. It does not
+tell how fast an engine can be, and what a busy machine shows is noise: see docs/performance.md.
 """
 
 import argparse
@@ -34,7 +36,7 @@ from orchestrator import environment
 from orchestrator.backends import find, installed
 from traces import workload
 from traces.errors import OK, REGRESSION, USAGE, Problem
-from traces.job import Job
+from traces.job import Job, Options
 from traces.records import Device
 
 LONGEST = 1024  # tokens of prompt and output, for which every engine is made ready
@@ -105,18 +107,44 @@ def bench(plan: Plan) -> Figures:
     return Figures(name="bench", a="vllm bench throughput", b="our vllm", **measured)
 
 
-def plain(plan: Plan) -> Figures:
-    """A plain loop over generate() and our backend, in one process on one model."""
-    prepared = plan.prepare("plain", 4, PROMPTS, 1)
-    job = plan.job("plain", prepared, "hf-sequential", {})
+def _driven(plan: Plan, name: str, backend: str, requests: int, options: Options) -> Figures:
+    """An engine's own way, and our driving of it, in one process on one model."""
+    job = plan.job(name, plan.prepare(name, requests, PROMPTS, 1), backend, options)
     return Figures(
-        name="plain", a="plain generate loop", b="our hf-sequential",
-        **ask("benchmarks.engines.arms:plain", job, plan.seconds * SHORTER_RUN, plan.repeats),
+        name=name, a=f"{backend}, its own way", b=f"{backend}, driven",
+        **ask("benchmarks.engines.arms:driven", job, plan.seconds * SHORTER_RUN, plan.repeats),
     )  # fmt: skip
 
 
+def closed(plan: Plan) -> Figures:
+    """`LLM.generate` and our closed run, in one vLLM."""
+    flying = plan.in_flight
+    return _driven(plan, "closed", "vllm", flying, {"max_num_seqs": flying})
+
+
+def plain(plan: Plan) -> Figures:
+    """A plain loop over generate(), one request at a time."""
+    return _driven(plan, "plain", "hf-sequential", 4, {})
+
+
+def static(plan: Plan) -> Figures:
+    """The same on a static cache of four rows."""
+    return _driven(plan, "static", "hf-static", 4, {"batch_size": 4})
+
+
+def batched(plan: Plan) -> Figures:
+    """The same in padded batches of four."""
+    return _driven(plan, "batched", "hf-batched", 4, {"batch_size": 4})
+
+
+def paged(plan: Plan) -> Figures:
+    """Transformers' continuous batching."""
+    return _driven(plan, "paged", "hf-paged", 16, {"max_batch_tokens": 1024})
+
+
 PARTS: dict[str, Callable[[Plan], Figures]] = {
-    "recording": recording, "bench": bench, "plain": plain,
+    "recording": recording, "bench": bench, "closed": closed, "plain": plain, "static": static,
+    "batched": batched, "paged": paged,
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ Each arm takes requests, generates them, and returns how many tokens came of it.
 takes the seconds asked for is found first, on arm A; that, and a whole run of each, is the warm-up.
 """
 
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,16 @@ import msgspec
 from msgspec.structs import replace
 
 from benchmarks.engines.messages import Compared, Comparing, Measured
+from benchmarks.engines.own import OWN, Arm
 from traces import clock
 from traces.control import Channel
 from traces.errors import Problem
 from traces.facts import EngineFacts
 from traces.job import Job, Prompt, Workload
 from traces.writer import Writer
-from workers import hf_sequential, vllm_engine
+from workers import vllm_engine
 from workers.backend import Recorder
-
-Arm = Callable[[list[Prompt]], int]
+from workers.drive import drive
 
 USUAL = 338  # output tokens a request, where time allows: ShareGPT's mean in the vLLM paper
 FEW = 4  # output tokens of the first trial
@@ -46,14 +47,14 @@ def recording(asked: Comparing, channel: Channel) -> None:
     with Writer(Path(job.folder, "worker.jsonl"), "benchmark") as writer:
         recorder = Counting(writer, job.record_kv)
         worker = vllm_engine.Worker(job, recorder)
-        worker.import_engine()
-        worker.load()
+        worker.prepare()
+        worker.open()
 
         def arm(on: bool) -> Arm:
             def generate(prompts: list[Prompt]) -> int:
                 worker.llm.collective_rpc("pagedbench_record", args=(on,))
                 before, size = recorder.tokens, trace.stat().st_size
-                worker.generate(prompts)
+                drive(worker, prompts, recorder)
                 if (trace.stat().st_size > size) != on:
                     raise Problem("the switch does not reach the scheduler: is it one process?")
                 return recorder.tokens - before
@@ -64,33 +65,22 @@ def recording(asked: Comparing, channel: Channel) -> None:
         worker.close()
 
 
-def plain(asked: Comparing, channel: Channel) -> None:
-    """A: what anyone would write around generate(); B: our hf-sequential, recording."""
+def driven(asked: Comparing, channel: Channel) -> None:
+    """A: the engine as anyone runs it; B: our driving of it, recording."""
     job, prompts = asked.job, requests_of(asked.job)
     with Writer(Path(job.folder, "worker.jsonl"), "benchmark") as writer:
         recorder = Counting(writer, job.record_kv)
-        worker = hf_sequential.Worker(job, recorder)
-        worker.import_engine()
-        worker.load()
-        import torch
-
-        def loop(prompts: list[Prompt]) -> int:
-            tokens = 0
-            for prompt in prompts:
-                ids = torch.tensor([prompt.prompt_ids], device=job.device)
-                mask = torch.ones_like(ids)
-                new = prompt.output_tokens
-                output = worker.model.generate(ids, attention_mask=mask, max_new_tokens=new)
-                tokens += len(output[0].tolist()) - len(prompt.prompt_ids)
-            return tokens
+        worker = importlib.import_module(job.module).Worker(job, recorder)
+        worker.prepare()
+        worker.open()
 
         def ours(prompts: list[Prompt]) -> int:
             before = recorder.tokens
-            for prompt in prompts:
-                worker.generate([prompt])
+            drive(worker, prompts, recorder)
             return recorder.tokens - before
 
-        _compare(loop, ours, prompts, asked, channel, worker.facts)
+        own = OWN[job.backend](worker)
+        _compare(own, ours, prompts, asked, channel, worker.facts)
         worker.close()
 
 

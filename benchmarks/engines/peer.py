@@ -31,7 +31,7 @@ from traces.messages import Done, Go, Message, Ready
 from traces.reader import read
 from traces.records import Phase, Request
 from traces.workload import Uniform
-from workers import vllm_engine
+from workers import vllm_arguments
 
 PROMPT = (32, 32)  # the command draws prompts of one length
 TRIAL_TOKENS = 64
@@ -126,7 +126,7 @@ def _argv(job: Job, tokenizer: str) -> list[str]:
         "num-warmups": WARMUPS, "disable-detokenize": True,
         "output-json": str(Path(job.folder, "bench.json")),
     }  # fmt: skip
-    for name, value in vllm_engine.Worker(job, None).arguments().items():  # type: ignore[arg-type]
+    for name, value in vllm_arguments.of(job).items():
         if name not in OURS:
             flags[name.replace("_", "-")] = value
     argv = [sys.executable, "-m", "vllm.entrypoints.cli.main", "bench", "throughput"]

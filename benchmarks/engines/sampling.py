@@ -6,21 +6,16 @@ request and step. A comparison must do it on both sides. Everything else is the 
 
 from typing import Any
 
+from traces.job import Prompt
 from workers import vllm_engine
 
 TEMPERATURE = 1.0
 
 
 class Worker(vllm_engine.Worker):
-    """As the backend, with the temperature set on the way into the engine."""
+    """As the backend, with another temperature."""
 
-    def load(self) -> None:
-        super().load()
-        generate = self.llm.generate
-
-        def sampling(inputs: Any, settings: Any, **named: Any) -> Any:
-            for each in settings:
-                each.temperature = TEMPERATURE
-            return generate(inputs, settings, **named)
-
-        self.llm.generate = sampling
+    def sampling(self, prompt: Prompt) -> Any:
+        settings = super().sampling(prompt)
+        settings.temperature = TEMPERATURE
+        return settings

@@ -24,6 +24,7 @@ from traces.reader import read
 from traces.records import Kv
 from traces.writer import Writer
 from workers import vllm_engine
+from workers.drive import drive
 
 
 def main() -> None:
@@ -43,12 +44,12 @@ def main() -> None:
 
         recorder = Counting(writer, job.record_kv)
         worker = vllm_engine.Worker(job, recorder)
-        worker.import_engine()
-        worker.load()
+        worker.prepare()
+        worker.open()
 
         def generate(requests: list[Prompt]) -> int:
             before = recorder.tokens
-            worker.generate(requests)
+            drive(worker, requests, recorder)
             return recorder.tokens - before
 
         def steps(since: int) -> list[tuple[int, int]]:

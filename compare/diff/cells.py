@@ -4,12 +4,12 @@ A cell is its label, its backend and its options; workload and model are the res
 only changed its label is still the same cell.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from compare.metrics import Metric
-from measure.result import Cell
+from measure.result import Cell, Work
 
 Key = tuple[str, str, str]
 
@@ -35,20 +35,43 @@ def went_wrong(cell: Cell) -> bool:
 
 
 def work(cells: Iterable[Cell]) -> tuple[tuple[int, ...], ...]:
-    """The requests and the tokens that the repeats which ran did: each count once, in order."""
-    ran = [cell for cell in cells if cell.status == "ok"]
+    """The requests and the tokens that the repeats which ran did: each count once, in order.
+
+    Of those that a deadline ended neither: what had come by then is no work, but a measurement.
+    """
+    ran = [cell for cell in cells if cell.status == "ok" and not cell.ended]
     return tuple(
         tuple(sorted({count for cell in ran if (count := getattr(cell, name)) is not None}))
         for name in _WORK
     )
 
 
-def other_work(base: Iterable[Cell], head: Iterable[Cell]) -> str:
-    """Say which count shows that the two sides did not do the same work; empty if they did."""
+def other_work(base: Sequence[Cell], head: Sequence[Cell]) -> str:
+    """Say what shows that the two sides were not offered the same work, or did other; or nothing.
+
+    Results from before a deadline ended a run may have left requests out instead.
+    """
+    for name in Work.__struct_fields__:
+        offered = [tuple(dict.fromkeys(getattr(c.work, name) for c in side if c.work))
+                   for side in (base, head)]  # fmt: skip
+        if all(offered) and offered[0] != offered[1]:
+            return _other(name, *offered)
+    both = [*base, *head]
+    if any(cell.truncated for cell in both) and any(cell.ended for cell in both):
+        return "other work: one side left requests out, where a deadline ended the other"
     for name, one, two in zip(_WORK, work(base), work(head), strict=True):
         if one and two and one != two:
-            return f"other work: {name} {' -> '.join('/'.join(map(str, s)) for s in (one, two))}"
+            return _other(name, one, two)
     return ""
+
+
+def _other(name: str, *sides: tuple[object, ...]) -> str:
+    return f"other work: {name} {' -> '.join('/'.join(map(str, side)) for side in sides)}"
+
+
+def says(metric: Metric, cells: Iterable[Cell]) -> bool:
+    """Say whether a metric says something of these: a sum over the work, of whole runs alone."""
+    return metric.of_part or not any(cell.ended for cell in cells)
 
 
 def counted_ahead(cells: Iterable[Cell]) -> bool:

@@ -1,6 +1,6 @@
 """The verdicts on one cell: its outcome, its parity, and every metric of it.
 
-A cell whose token counts changed did other work: incomparable, not slower. A cell with a check
+A cell that was offered other work, or did other, is incomparable, not slower. A cell with a check
 that always fails on one side and never on the other is invalid: its numbers stand there but gate
 nothing. A backend that stopped working, or stopped giving the right tokens, regressed. What depends
 on when a token counts as stored has no verdict where the two sides count otherwise.
@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from compare import metrics, noise, stats
-from compare.diff.cells import comparable, other_work, went_wrong
+from compare.diff.cells import comparable, other_work, says, went_wrong
 from compare.diff.outcome import CellDiff, Row
 from compare.metrics import Metric
+from compare.metrics import values as measured
 from compare.stats import Change, Summary, Verdict, Weight
 from measure.result import Cell
 
 OTHERWISE = "counted otherwise"
+ENDED = "ended by the deadline: rates, shares and times between tokens at full load are compared"
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -49,8 +51,10 @@ def cell(base: list[Cell], head: list[Cell], rules: Rules) -> CellDiff:
         found.notes.insert(0, other)
         return found
     requests = min((c.requests_run or 0 for c in base + head if c.status == "ok"), default=0)
+    if any(cell.ended for cell in base + head):
+        found.notes.append(ENDED)
     for metric in rules.chosen():
-        if row := _row(metric, base, head, rules, requests):
+        if says(metric, base + head) and (row := _row(metric, base, head, rules, requests)):
             found.rows.append(row)
     found.notes += _lost(base, head, rules)
     if broken := _invariant(base + head) or _one_sided(base, head):
@@ -65,7 +69,7 @@ def cell(base: list[Cell], head: list[Cell], rules: Rules) -> CellDiff:
 def _row(
     metric: Metric, base: list[Cell], head: list[Cell], rules: Rules, requests: int
 ) -> Row | None:
-    one, two = metrics.values(metric, base), metrics.values(metric, head)
+    one, two = measured(metric, base), measured(metric, head)
     if not one or not two:
         return None
     tau = rules.tolerances.get(metric.name, metric.tolerance(base + head))
@@ -87,7 +91,10 @@ def _lost(base: list[Cell], head: list[Cell], rules: Rules) -> Iterator[str]:
         names = [
             m.name
             for m in rules.chosen()
-            if m.gates and metrics.values(m, there) and not metrics.values(m, here)
+            if m.gates
+            and says(m, base + head)
+            and metrics.values(m, there)
+            and not metrics.values(m, here)
         ]
         if names and any(c.status == "ok" for c in here):
             yield f"not measured in {side}: {', '.join(names)}"

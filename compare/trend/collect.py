@@ -58,7 +58,7 @@ class Collector:
     def _point(self, group: Experiment, cell: str, repeats: list[Cell], metric: Metric) -> None:
         values = metrics.values(metric, repeats)
         requests = min(cell.requests_run or cell.requests_asked for cell in repeats)
-        if not values or not metric.supported(requests):
+        if not values or not metric.supported(requests) or not cells.says(metric, repeats):
             return
         series = self._one(group, cell, metric)
         summary = stats.summarize(values)

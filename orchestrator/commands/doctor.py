@@ -32,7 +32,9 @@ def command() -> int:
         findings = [*_machine(), *_gpu(Path(folder)), *_engines(), *_model(), *_disk()]
     for mark, line in findings:
         click.echo(f"[{mark}] {line}")
-    runnable = [name for name, row in backends.table().items() if not row.missing()]
+    runnable = [
+        name for name, row in backends.table().items() if not (row.outdated() or row.missing())
+    ]
     if not runnable:
         click.echo("\nNothing can run yet: `make setup` installs the engines.")
         return USAGE
@@ -88,6 +90,9 @@ def _device(device: Device, now: DeviceState) -> Iterator[Finding]:
 
 def _engines() -> Iterator[Finding]:
     for row in backends.table().values():
+        if outdated := row.outdated():
+            yield BAD, f"{row.name}: {outdated}"
+            continue
         missing = row.missing()
         remedy = "`make setup` installs it" if "not installed" in missing else "or use --untested"
         yield (

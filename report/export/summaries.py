@@ -25,5 +25,5 @@ def summaries(result: Result) -> Iterator[MetricOfCell]:
         requests = min(cell.requests_run or cell.requests_asked for cell in repeats)
         for metric in metrics.METRICS:
             values = metrics.values(metric, repeats)
-            if values and metric.supported(requests):
+            if values and metric.supported(requests) and cells.says(metric, repeats):
                 yield MetricOfCell(repeats[0], metric, stats.summarize(values))

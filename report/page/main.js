@@ -4,7 +4,7 @@
 // What is drawn, in this order, by scripts that come before; `waiting` is still to be drawn.
 const page = {
   data: null, plots: [], drawers: [],
-  waiting: [drawRequests, drawMemory, drawLedger, drawWaste, drawKv, drawBlocks, drawSpeed, drawEnergy, drawGantt],
+  waiting: [drawRequests, drawPolicies, drawMemory, drawLedger, drawWaste, drawKv, drawBlocks, drawSpeed, drawEnergy, drawGantt],
 };
 
 function bytesOf(base64) {

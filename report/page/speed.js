@@ -19,8 +19,9 @@ function drawSpeed() {
     ].filter(Boolean) : [],
     layout: { height: 320, xaxis: axis({ type: "category" }), yaxis: axis({ title: { text: "tok/s" }, rangemode: "tozero" }) },
   }));
-  // Waiting grows with the load: only those of a run that ran most requests stand beside each other.
-  const most = (cell) => largest(cells.filter((other) => other.dash === cell.dash).map((other) => other.rows.length));
+  // Times are the load's: beside each other stand only those of a run that did as many requests, and all.
+  const most = (cell) => largest(cells.filter((other) => other.dash === cell.dash && !other.ended).map((other) => other.rows.length));
+  const whole = cells.filter((cell) => cells.length === 1 || (!cell.ended && cell.rows.length === most(cell)));
   const boxes = (pick, shown = cells) => () => {
     const drawn = shown.map((cell) => ({ cell, values: cell.rows.map(pick).filter((v) => v !== null) })).filter(({ values }) => values.length);
     const { unit, short, size } = timeUnit(largest(drawn.flatMap(({ values }) => values)));
@@ -32,17 +33,17 @@ function drawSpeed() {
       layout: { height: 320, xaxis: axis({ type: "category" }), yaxis: axis({ title: { text: unit }, rangemode: "tozero" }) },
     };
   };
-  plot("ttft", boxes((row) => (row.first === null ? null : row.first - row.arrive), cells.filter((cell) => cell.rows.length === most(cell))));
-  plot("tpot", boxes((row) => (row.first === null || row.last === null || row.output < 2 ? null : (row.last - row.first) / (row.output - 1))));
+  plot("ttft", boxes((row) => (row.first === null ? null : row.first - row.arrive), whole));
+  plot("tpot", boxes((row) => (row.first === null || row.last === null || row.output < 2 ? null : (row.last - row.first) / (row.output - 1)), whole));
   plot("itl", () => {
     const drawn = seen().filter((cell) => cell.picture.gaps);
     return {
       traces: drawn.map((cell) => {
-        const { edges, shares, counted, requests, p50, p90, p99 } = cell.picture.gaps;
+        const { edges, shares, counted, requests, how, p50, p90, p99 } = cell.picture.gaps;
         return {
           type: "scatter", mode: "lines", name: escaped(cell.label), x: edges, y: [...shares, 0],
           line: { color: cellColor(cell), shape: "hv", dash: cell.dash, width: 1.5 }, fill: "tozeroy", fillcolor: faded(cellColor(cell), 0.15),
-          hovertemplate: `from %{x:.3g} s: %{y:.1%} of the gaps<br>median ${secondsText(p50)}, p90 ${secondsText(p90)}, p99 ${secondsText(p99)}<br>of ${counted} of ${requests} requests`,
+          hovertemplate: `from %{x:.3g} s: %{y:.1%} of the gaps<br>median ${secondsText(p50)}, p90 ${secondsText(p90)}, p99 ${secondsText(p99)}<br>of ${counted} of ${requests} requests, ${how}`,
         };
       }),
       layout: { height: 320, xaxis: axis({ type: "log", ...secondTicks(drawn.flatMap((cell) => cell.picture.gaps.edges)) }), yaxis: axis({ tickformat: ".0%", title: { text: "of the gaps" } }) },

@@ -317,6 +317,7 @@ def test_doubts_and_drift_are_noted(pagedbench, stored, base):
     head = with_cells(head, suspect=["GPU-1: clocks held back (hw_thermal)"])
     for cell in head.cells:
         assert cell.timing
+        assert cell.timing.output_tokens_per_s
         cell.timing.output_tokens_per_s *= 0.97**cell.repeat
     done = pagedbench("diff", base, stored("head", head))
     assert "head suspect in 5 of 5: GPU-1: clocks held back (hw_thermal)" in done.out

@@ -30,7 +30,8 @@ def repeated(result: Result, factors: list[float]) -> Result:
     cells: list[Cell] = []
     for cell in result.cells:
         for repeat, factor in enumerate(factors):
-            assert cell.timing is not None
+            assert cell.timing
+            assert cell.timing.output_tokens_per_s
             speed = cell.timing.output_tokens_per_s * factor
             timing = msgspec.structs.replace(cell.timing, output_tokens_per_s=speed)
             cells.append(msgspec.structs.replace(cell, repeat=repeat, timing=timing))

@@ -3,14 +3,29 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec import UNSET
 
 from measure import canonical
 from measure.build import build
-from tests.measure.folder import GPU, MIB, Folder, at, contiguous, host, meta, paged, sample
+from measure.result import Result
+from tests.measure.folder import (
+    GPU,
+    MIB,
+    Folder,
+    at,
+    contiguous,
+    host,
+    meta,
+    paged,
+    request,
+    sample,
+)
 from traces.cell import DeviceState, Evidence
 from traces.errors import Problem
 from traces.reader import TraceError
+from traces.records import Kv, Request
 
 
 @pytest.fixture
@@ -57,7 +72,7 @@ def test_waste_and_efficiency_make_a_whole(folder):
 def test_timing_by_hand(folder):
     timing = cells(build(folder.path, meta()))["hf-static"].timing
     assert timing.wall == pytest.approx(0.040)
-    assert timing.output_tokens_per_s == pytest.approx(3 / 0.040)
+    assert timing.output_tokens_per_s == pytest.approx(3 / 0.030)  # to the last token
     assert timing.ttft_mean == pytest.approx(0.010)
     assert timing.tpot_mean == pytest.approx(0.020 / 2)
 
@@ -155,3 +170,52 @@ def test_the_memory_before_a_cell_is_that_of_its_own_device():
     devices = [DeviceState(uuid=uuid, used=used, pids=[]) for uuid, used in (("A", 5), ("B", 70))]
     assert Evidence(devices=devices, waited_s=0).used == 5
     assert Evidence(devices=[], waited_s=0).used is None
+
+
+def given_up(name: str, tokens: int) -> Request:
+    """A request that the deadline ended after so many tokens, 10 ms apart from 310 ms on."""
+    made = request(name, 10, tokens, 300, 310, 300 + 10 * tokens, 300)
+    if not tokens:
+        made = msgspec.structs.replace(made, t=at(335), start=None, first=None, last=None)
+    return msgspec.structs.replace(made, ended="deadline")
+
+
+def deadline_run(folder: Folder, *requests: Request) -> Result:
+    """Three requests of 3 tokens were offered to a static cache, for 32 ms."""
+    folder.workload([3, 3, 3])
+    others = [r for r in contiguous() if not isinstance(r, Request)]
+    place = next(i for i, r in enumerate(others) if isinstance(r, Kv) and not r.running)
+    records = [*others[:place], *requests, *others[place:]]
+    folder.cell("hf-static", records, requests_asked=3)
+    return build(folder.path, meta(suite={"name": "test", "budget": "32ms"}))
+
+
+def test_a_deadline_is_no_truncation_and_what_came_by_then_counts(tmp_path):
+    """One had its 3 tokens, one 2 of them, one none: 5 tokens in the 32 ms."""
+    whole = request("0", 10, 3, 300, 310, 330, 300)
+    result = deadline_run(Folder(tmp_path), whole, given_up("1", 2), given_up("2", 0))
+    (cell,) = result.cells
+    assert (cell.status, cell.reason, cell.ended, cell.truncated) == ("ok", "", "deadline", "")
+    assert (cell.requests_run, cell.requests_asked, cell.output_tokens) == (1, 3, 5)
+    assert cell.work
+    assert (cell.work.requests, cell.work.load, cell.work.deadline_s) == (1, "closed", 0.032)
+    assert cell.timing
+    assert cell.timing.output_tokens_per_s == pytest.approx(5 / 0.032)
+    assert [row.ended for row in cell.rows] == [UNSET, "deadline", "deadline"]
+    assert result.complete
+    (check,) = (c for c in cell.validity if c.name.startswith("output tokens"))
+    assert (check.verdict, check.note) == ("n/a", "a deadline ended the run")
+
+
+def test_a_run_without_a_token_is_not_complete(tmp_path):
+    result = deadline_run(Folder(tmp_path), *(given_up(name, 0) for name in "012"))
+    (cell,) = result.cells
+    assert (result.complete, cell.output_tokens, cell.requests_run) == (False, 0, 0)
+    assert cell.timing
+    assert cell.timing.output_tokens_per_s is None
+
+
+def test_more_tokens_than_asked_are_no_deadlines_doing(tmp_path):
+    result = deadline_run(Folder(tmp_path), *(given_up(name, 3 + (name == "2")) for name in "012"))
+    assert result.cells[0].status == "invalid"
+    assert "request 2: 4 tokens, 3 were asked for" in result.cells[0].reason

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from measure import result
+from measure.gaps import step_begins
 from measure.kv import summarize
 from measure.merge import merge
 from measure.steps import KvSteps, kv_steps
 from measure.timeline import Timeline
-from measure.timing import step_begins
 from tests.measure.folder import at, phase, request, step, told
 from traces.records import Blocks, Record
 

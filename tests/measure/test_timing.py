@@ -8,9 +8,10 @@ import pytest
 from msgspec import UNSET
 
 from measure.energy import NOT_READ, TOO_SHORT
+from measure.gaps import token_gaps
 from measure.merge import merge
 from measure.sampled import sampled
-from measure.timing import summarize, token_gaps
+from measure.timing import summarize
 from tests.measure.folder import GPU, at, phase, request, step
 from traces.records import Energy, Record
 
@@ -33,8 +34,8 @@ TWO = [request("a", 10, 5, 1000, 1100, 1500, 1000), request("b", 20, 1, 1500, 20
 def test_latencies_count_from_arrival():
     found = run(list(TWO))
     assert found.wall == 2
-    assert found.output_tokens_per_s == 3
-    assert found.total_tokens_per_s == 18
+    assert found.output_tokens_per_s == 6  # the last of 6 tokens came after a second
+    assert found.total_tokens_per_s == 36
     assert found.ttft_mean == pytest.approx((0.1 + 1.0) / 2)
     assert found.tpot_mean == pytest.approx(0.4 / 4)  # one token has no time per further token
 
@@ -86,7 +87,7 @@ def test_a_reading_far_from_the_edge_is_of_something_else():
 
 def test_requests_of_the_warm_up_do_not_count():
     warm = request("warmup-a", 10, 100, 100, 200, 300, 0)
-    assert run([warm, *TWO]).output_tokens_per_s == 3
+    assert run([warm, *TWO]).output_tokens_per_s == 6
 
 
 def test_unknown_times_are_left_out_not_zero():

@@ -103,7 +103,7 @@ class Bench:
     def in_mid_run(self, cell: str) -> int:
         """Wait until a cell's worker stands still in its run phase; return its pid."""
         path = self.out / "cells" / cell / "worker.jsonl"
-        wait_for(lambda: path.is_file() and path.read_bytes().count(b'"k":"kv"') > 30, path)
+        wait_for(lambda: path.is_file() and path.read_bytes().count(b'"k":"kv"') > 60, path)
         return int(json.loads(path.read_bytes().split(b"\n")[0])["pid"])
 
     def sampler_pid(self) -> int:

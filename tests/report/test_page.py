@@ -195,7 +195,7 @@ def test_two_runs_are_overlaid(chromium, tmp_path):
     assert opened.errors == []
     names = opened.page.evaluate("document.getElementById('memory').data.map((t) => t.name)")
     assert "From base to head" in text_of(opened, "#headline")
-    assert "throughput" in text_of(opened, ".changes")
+    assert "run rate" in text_of(opened, ".changes")
     assert "base: vllm" in names  # its folder's name, not its path
     assert "head: vllm" in names
     assert opened.page.locator(".panel").count() == 8

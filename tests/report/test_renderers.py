@@ -253,7 +253,7 @@ def faster(result: Result, factor: float) -> Result:
         msgspec.structs.replace(
             cell,
             timing=msgspec.structs.replace(
-                cell.timing, output_tokens_per_s=cell.timing.output_tokens_per_s * factor
+                cell.timing, output_tokens_per_s=(cell.timing.output_tokens_per_s or 0) * factor
             ),
         )
         if cell.timing
@@ -269,7 +269,7 @@ def test_what_changed_between_two_runs_is_a_table(result, factor, change):
     found = changes(result, faster(result, factor))
     assert found.only == [result.cells[-1].label]
     rows = {row.title: row.cells for row in found.rows}
-    throughput = rows["throughput"][found.labels.index("hf-sequential")]
+    throughput = rows["run rate"][found.labels.index("hf-sequential")]
     assert "\u2192" in throughput.said
     assert throughput.change == change
     assert {cell.change for cell in rows["memory efficiency"]} == {""}

@@ -7,6 +7,7 @@ prompt and n - 1 tokens are stored.
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import Any
 
 from tests.workers.cells import BLOCK, MAX_LENGTH
@@ -73,7 +74,8 @@ PLANS = {
     "distinct": Plan(prompts(LENGTHS), _slots),
     "shared": Plan(prompts(TAILS, PREFIX), _slots),
     "tight": Plan(prompts(TAILS, PREFIX), _tight, options={"prefix_caching": False}),
-    "hurried": Plan(prompts(LENGTHS), _slots, rest={"budget_s": 1e-6}),
+    "unhurried": Plan(prompts([(20, 140)] * 24), _slots),
+    "hurried": Plan(prompts([(20, 140)] * 24), _slots, rest={"budget_s": 0.4}),
 }
 
 
@@ -98,17 +100,24 @@ def paged(requests: Sequence[Prompt]) -> list[Step]:
     return steps
 
 
-def rows(requests: Sequence[Prompt], size: int, length: int | None = None) -> list[Step]:
-    """Batches of `size` rows; `length` is a static cache's, None where the cache grows.
+def batches(requests: Sequence[Prompt], sizes: Sequence[int]) -> Iterator[Sequence[Prompt]]:
+    """The requests in batches of these sizes."""
+    ends = list(accumulate(sizes))
+    assert ends[-1] == len(requests)
+    for begin, end in pairwise([0, *ends]):
+        yield requests[begin:end]
 
-    A static cache has `size` rows in the last batch too. A row that ended, or that no request
-    is in, is padding over its whole length.
+
+def rows(requests: Sequence[Prompt], sizes: Sequence[int], length: int | None = None) -> list[Step]:
+    """Batches of these sizes; `length` is a static cache's, None where the cache grows.
+
+    A static cache has as many rows in the last batch as in the first. A row that ended, or that
+    no request is in, is padding over its whole length.
     """
     steps = []
-    for begin in range(0, len(requests), size):
-        batch = requests[begin : begin + size]
+    for batch in batches(requests, sizes):
         width = max(len(p.prompt_ids) for p in batch)
-        held = size if length else len(batch)
+        held = sizes[0] if length else len(batch)
         for n in range(1, max(p.output_tokens for p in batch) + 1):
             slots = length or width + n - 1
             left = [len(p.prompt_ids) for p in batch if p.output_tokens >= n]
@@ -118,9 +127,8 @@ def rows(requests: Sequence[Prompt], size: int, length: int | None = None) -> li
     return steps
 
 
-def rows_left(requests: Sequence[Prompt], size: int) -> Iterator[list[int]]:
+def rows_left(requests: Sequence[Prompt], sizes: Sequence[int]) -> Iterator[list[int]]:
     """At each step of each batch, the rows whose request still runs."""
-    for begin in range(0, len(requests), size):
-        batch = requests[begin : begin + size]
+    for batch in batches(requests, sizes):
         for n in range(1, max(p.output_tokens for p in batch) + 1):
             yield [row for row, prompt in enumerate(batch) if prompt.output_tokens >= n]

@@ -67,7 +67,7 @@ def watch_rows(worker: Any, notes: Notes) -> None:
             cache.watched = True
             after(cache, "update", updated)
 
-    def generated(result: Any, prompts: Any) -> None:
+    def generated(result: Any, *batch: Any) -> None:
         layers = worker.last.layers
         size = sum(t.untyped_storage().nbytes() for a in layers for t in (a.keys, a.values))
         rows, _, slots, _ = layers[0].keys.shape
@@ -84,7 +84,7 @@ def watch_rows(worker: Any, notes: Notes) -> None:
 
     after(worker, "make_cache", keep)
     after(worker, "generate", generated)
-    after(worker, "load", lambda result: after(worker.model, "forward", called))
+    after(worker, "open", lambda result: after(worker.model, "forward", called))
 
 
 def visible(mask: Any) -> list[int]:
@@ -135,13 +135,17 @@ def watch_paged(worker: Any, notes: Notes) -> None:
                     waiting.clear()
             return answer(*args, **kwargs)
 
-        manager.add_request = lambda ids, **settings: waiting.append((ids, settings))
+        def add_request(ids: list[int], **settings: Any) -> str:
+            waiting.append((ids, settings))
+            return str(settings["request_id"])
+
+        manager.add_request = add_request
         manager.get_result = get_result
         cache = manager.batch_processor.cache
         notes.write("pool", bytes=cache.cache_tensor.untyped_storage().nbytes())
 
-    after(worker, "import_engine", imported)
-    after(worker, "load", loaded)
+    after(worker, "prepare", imported)
+    after(worker, "open", loaded)
 
 
 def watch_vllm(worker: Any, notes: Notes) -> None:
@@ -174,8 +178,8 @@ def watch_vllm(worker: Any, notes: Notes) -> None:
         record = engine.logger_manager.record
 
         def recorded(*args: Any, **kwargs: Any) -> Any:
-            stats = kwargs.get("scheduler_stats") or args[0]
-            per_step = kwargs.get("iteration_stats") or args[1]
+            stats = kwargs["scheduler_stats"] if "scheduler_stats" in kwargs else args[0]
+            per_step = kwargs["iteration_stats"] if "iteration_stats" in kwargs else args[1]
             if stats is not None:
                 notes.write(
                     "gauge", usage=stats.kv_cache_usage, running=stats.num_running_reqs,
@@ -191,5 +195,5 @@ def watch_vllm(worker: Any, notes: Notes) -> None:
             storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         notes.write("pool", bytes=sum(storages.values()))
 
-    after(worker, "import_engine", imported)
-    after(worker, "load", loaded)
+    after(worker, "prepare", imported)
+    after(worker, "open", loaded)

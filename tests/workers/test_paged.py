@@ -110,7 +110,7 @@ def test_the_gauges_of_vllm_say_the_same(ran, plan):
 def test_the_gauge_at_its_peak_is_that_of_the_tables(ran, plan):
     """The tables are counted here, the gauge is the engine's own over its free blocks.
 
-    The hurried run is of one request, after a warm-up that held the blocks of many.
+    The hurried run gives requests up while they hold blocks.
     """
     found = ran("vllm", plan)
     most = max(len({b for table in tables.values() for b in table}) for _, tables in found.tables())
@@ -181,7 +181,10 @@ def test_attention_and_tokens_of_a_step_are_as_asked(ran, model, tmp_path):
     job = plan.job("hf-paged") | {"options": {"attention": "eager", "max_batch_tokens": 16}}
     found = cells.run(tmp_path / "cell", model, "hf-paged", plan.prompts, **job)
     assert found.code == 0, found.log[-4000:]
-    assert found.facts["settings"] == {"attention": "eager", "max_batch_tokens": 16}
+    assert found.facts["settings"] == {
+        "attention": "eager", "execution": "eager", "max_batch_tokens": 16, "max_num_seqs": 16,
+        "page_size": BLOCK,
+    }  # fmt: skip
     assert found.facts["mask_bytes"] % (16 * 4) == 0  # rows of float32, one for each such token
     assert found.facts["mask_bytes"] // (16 * 4) >= found.facts["num_blocks"]
     assert max(step["written"] for step in found.eyes("step")) <= 16

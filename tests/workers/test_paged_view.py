@@ -7,10 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.workers.plans import prompts
 from traces.layout import CacheGroup, Layout
 from traces.records import Slots
-from workers.hf_paged import PREEMPTED, Worker
+from workers.hf_paged import Worker
 from workers.hf_paged_view import PagedView
 from workers.torch_memory import tensor_bytes
 
@@ -86,6 +85,7 @@ def scheduler(active: dict[str, int], waiting: tuple[str, ...] = ()) -> Any:
         active_requests={name: SimpleNamespace(position_offset=n) for name, n in active.items()},
         waiting_requests=dict.fromkeys(waiting),
         waiting_requests_order=deque(waiting),
+        max_requests_per_batch=1024,
     )
 
 
@@ -178,7 +178,9 @@ def test_sizes_count_the_two_spare_blocks(cache):
 
 @both
 def test_what_a_step_may_compute_is_a_setting(cache):
-    assert view(cache(10, {}), scheduler({}))[0].settings() == {"max_batch_tokens": 8192}
+    assert view(cache(10, {}), scheduler({}))[0].settings() == {
+        "max_batch_tokens": 8192, "max_num_seqs": 1024, "page_size": BLOCK,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -206,38 +208,30 @@ def test_settling_records_the_end_once(cache):
     assert [(kv["stored"], kv["held"]) for kv in log.kvs] == [(0, 0)]
 
 
-@both
-@pytest.mark.parametrize(("longest", "taken"), [(BLOCKS * BLOCK, 2), (BLOCKS * BLOCK + 1, 0)])
-def test_a_request_larger_than_the_pool_is_not_taken(cache, longest, taken):
-    worker = Worker(None, Log())  # type: ignore[arg-type]
-    worker.view = view(cache(BLOCKS, {}), scheduler({}))[0]
-    assert worker.batch_size(prompts([(3, 4), (longest - 5, 5)])) == taken
-
-
-def answer(stamps: list[float], tokens: int) -> Any:
+def answer(stamps: list[float], tokens: int, ended: bool = False, start: float = 1.0) -> Any:
     return SimpleNamespace(
-        error=None, timestamps=stamps, lifespan=(1.0, 9.0), generated_tokens=list(range(tokens))
-    )
+        request_id="a", error=None, timestamps=stamps, lifespan=(start, 9.0),
+        generated_tokens=list(range(tokens)), is_finished=lambda: ended,
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("stamps", "times", "reason"),
-    [
-        ([2.0, 3.0, 4.0], (10**9, 2 * 10**9, 4 * 10**9), None),
-        ([3.0, 4.0], (None, None, 4 * 10**9), {"start": PREEMPTED, "first": PREEMPTED}),
-    ],
-)
-def test_a_request_that_started_anew_has_no_first_token_time(stamps, times, reason):
-    log = Log()
-    Worker(None, log)._take("prompt", answer(stamps, 3))  # type: ignore[arg-type]
-    assert log.requests == [("prompt", [0, 1, 2], *times, reason)]
+def test_each_token_is_told_once_with_its_time_also_where_a_request_started_anew():
+    """Three tokens, then it gave way: the fourth comes with all four, and with its own stamp."""
+    worker = Worker(None, Log())  # type: ignore[arg-type]
+    worker._known["a"] = 0
+    answers = [answer([2.0], 1), answer([2.0, 3.0, 4.0], 3), answer([8.0], 4, True, 7.0)]
+    came = [each for found in answers for each in worker._came(found)]
+    assert [(c.token_ids, c.t, c.ended) for c in came] == [
+        ([0], 2 * 10**9, False), ([1], 3 * 10**9, False), ([2], 4 * 10**9, False),
+        ([3], 8 * 10**9, True),
+    ]  # fmt: skip
+    assert [c.start for c in came] == [10**9, 10**9, 10**9, 7 * 10**9]
 
 
 def test_an_error_is_not_an_output():
-    failed = SimpleNamespace(error="no room", timestamps=None)
-    prompt = SimpleNamespace(id="07")
+    failed = SimpleNamespace(request_id="07", error="no room", generated_tokens=[])
     with pytest.raises(RuntimeError, match="request 07: no room"):
-        Worker(None, Log())._take(prompt, failed)  # type: ignore[arg-type]
+        list(Worker(None, Log())._came(failed))  # type: ignore[arg-type]
 
 
 def test_masks_that_are_made_up_front_are_counted():

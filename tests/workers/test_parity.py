@@ -20,6 +20,7 @@ from traces.parity import Judged, Judging
 from traces.preparing import Preparation, Prepared
 from traces.workload import Prompts
 from workers import parity, prepare
+from workers.drive import drive
 
 pytestmark = pytest.mark.slow
 
@@ -100,8 +101,8 @@ def padded(bundled) -> Any:
         max_length=2048, seed=0,
     )  # fmt: skip
     worker = Worker(job, Taken())  # type: ignore[arg-type]
-    worker.import_engine()
-    worker.load()
+    worker.prepare()
+    worker.open()
     return worker
 
 
@@ -158,7 +159,7 @@ def outputs(padded, bundled, monkeypatch):
         if cached:
             monkeypatch.setattr(padded, "make_cache", broken)
         padded.recorder = taken = Taken()
-        padded.generate(bundled[1])
+        drive(padded, bundled[1], taken)  # type: ignore[arg-type]
         return taken.ids
 
     return run
@@ -190,6 +191,35 @@ def test_regret_is_judged_by_how_many_tokens_there_are(monkeypatch, regrets, ver
         f"{sum(r > 0.3 for r in regrets)} above 0.3 where {len(regrets) // 500} may be"
         in found.note
     )
+
+
+def test_outputs_that_time_cut_are_compared_as_far_as_both_came(monkeypatch):
+    """01 parts from the reference within the prefix, 00 and 02 agree with it as far as they go."""
+    reference = {"00": [1, 2, 3], "01": [1, 2, 3], "02": [1]}
+    judge = parity.Judge(None, {}, "float32", reference)
+    monkeypatch.setattr(judge, "regret", lambda name, ids: ([0.0] * len(ids), [0.0] * len(ids)))
+    found = judge.verdict({"00": [1, 2], "01": [1, 5], "02": [1, 4, 4]}, "whole")
+    assert (found.identical, found.compared) == (2, 3)
+    assert found.first_divergence is not None
+    assert (found.first_divergence["request"], found.first_divergence["position"]) == ("01", 1)
+
+
+def test_what_a_deadline_left_is_judged_and_who_got_nothing_is_not(ran, model):
+    found = ran("hf-sequential", "hurried")
+    said = Said()
+    parity.main(
+        Judging(
+            model=str(model), device="cpu", dtype="float32", reference="cell",
+            workload=str(found.folder / "workload.json"), trust_remote_code=False,
+            cells={"cell": str(found.folder / "worker.jsonl")},
+        ),
+        said,  # type: ignore[arg-type]
+    )  # fmt: skip
+    verdict = said.kinds[Judged].parity["cell"]
+    served = [r for r in found.requests.values() if r.token_ids]
+    assert len(served) < parity.MOST_REQUESTS  # those that are judged, if they got anything
+    assert (verdict.verdict, verdict.compared) == ("pass", len(served))
+    assert f"{sum(len(r.token_ids) for r in served)} tokens" in verdict.note
 
 
 @pytest.mark.parametrize("bug", [no_mask, right_padding])

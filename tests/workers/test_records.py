@@ -100,12 +100,10 @@ def test_counts_are_of_the_ids_that_came_back(tmp_path):
     prompt = Prompt(id="a", prompt_ids=[1, 2, 3], output_tokens=5)
     with Writer(tmp_path / "t.jsonl", "test") as writer:
         recorder = Recorder(writer, record_kv=True)
-        recorder.arrive = 7
-        recorder.request(prompt, [9, 9], 8, 9, 10)
+        recorder.request(prompt, [9, 9], 7, 8, 9, 10)
     record = next(r for r in read(tmp_path / "t.jsonl") if isinstance(r, Request))
     assert (record.prompt_tokens, record.output_tokens, record.arrive) == (3, 2, 7)
     assert record.token_ids_sha256 == sha256([9, 9])
-    assert recorder.finished == 1
 
 
 def test_without_kv_nothing_is_written_but_requests(tmp_path):

@@ -54,13 +54,13 @@ def record(path, state, record_kv=True):
         recorder = Recorder(writer, record_kv)
         worker = SimpleNamespace(job=SimpleNamespace(device="cuda"), recorder=recorder)
         cache = SimpleNamespace(layers=[SimpleNamespace(keys=None)])
-        steps = RowSteps(worker, cache, request, [len(PIECES)])  # type: ignore[arg-type]
+        steps = RowSteps(worker, cache, request, [len(PIECES)], lambda came: False)  # type: ignore[arg-type]
         writer.write(Phase(t=steps.start, name="run", edge="begin"))
         for stored, pieces in enumerate(PIECES, start=10):
             cache.layers[0].keys = np.zeros((1, 2, stored, 4))
             cache.get_seq_length = lambda stored=stored: stored
             state.inactive_split = pieces
-            steps(None, None)
+            steps(np.zeros((1, stored)), None)
         writer.write(Phase(t=steps.now, name="run", edge="end"))
         recorder.layout(Layout(kind="dynamic", groups=[CacheGroup(bytes_per_token=100)]))
     return list(read(path))

@@ -1,6 +1,6 @@
 """The rows this package adds to the table of backends."""
 
-from orchestrator.backends import Backend, Option
+from orchestrator.backends import INTERFACE, Backend, Option
 
 _MODULE = "pagedbench_stub.worker"
 
@@ -13,6 +13,13 @@ STUB = Backend(
         "leave": Option(str, choices=("stubborn", "session", "group")),
         "say": Option(str),
     },
+    INTERFACE,
 )  # fmt: skip
-ELSEWHERE = Backend("stub-elsewhere", _MODULE, "needs what nobody has", {"no-such-package": ">=1"})
-UNTESTED = Backend("stub-untested", _MODULE, "needs another click", {"click": ">=99"})
+ELSEWHERE = Backend(
+    "stub-elsewhere", _MODULE, "needs what nobody has", {"no-such-package": ">=1"},
+    interface=INTERFACE,
+)  # fmt: skip
+UNTESTED = Backend(
+    "stub-untested", _MODULE, "needs another click", {"click": ">=99"}, interface=INTERFACE
+)
+OLD = Backend("stub-old", _MODULE, "written when a worker had generate()", {})

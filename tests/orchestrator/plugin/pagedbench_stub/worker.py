@@ -14,7 +14,7 @@ from traces.facts import EngineFacts
 from traces.job import Job, Prompt
 from traces.layout import CacheGroup, Layout
 from traces.records import Slots
-from workers.backend import Recorder
+from workers.backend import Came, Recorder, Tell
 
 SLEEP = "import time; time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
@@ -30,31 +30,39 @@ class Worker:
     SIGTERM, in another session or group; `hold` still while that file exists; `act` badly.
     """
 
+    longest = 1 << 20
+
     def __init__(self, job: Job, recorder: Recorder) -> None:
         self.options = job.options
         self.recorder = recorder
         self.steps = 0
+        self.queue: list[Prompt] = []
 
-    def import_engine(self) -> None:
+    def prepare(self) -> None:
         print(self.options.get("say", "importing nothing"), flush=True)
 
-    def load(self) -> None:
+    def open(self) -> None:
         pass
 
-    def batch_size(self, prompts: list[Prompt]) -> int:
-        return 1
+    def submit(self, prompt: Prompt, due: int) -> None:
+        self.queue.append(prompt)
 
-    def generate(self, prompts: list[Prompt]) -> None:
-        for prompt in prompts:
-            start, first = clock.now(), None
-            for step in range(prompt.output_tokens):
-                stored = len(prompt.prompt_ids) + step
-                self.recorder.kv(clock.now(), Slots(stored, stored), running=1)
-                time.sleep(self.options.get("step_s", 0.001))
-                first = first or clock.now()
-                self._misbehave(prompt)
-            ids = (prompt.prompt_ids * prompt.output_tokens)[: prompt.output_tokens]
-            self.recorder.request(prompt, ids, start, first, clock.now())
+    def step(self, until: int, tell: Tell) -> bool:
+        prompt = self.queue.pop(0)
+        ids = (prompt.prompt_ids * prompt.output_tokens)[: prompt.output_tokens]
+        start = clock.now()
+        for step, token in enumerate(ids, start=1):
+            stored = len(prompt.prompt_ids) + step - 1
+            self.recorder.kv(clock.now(), Slots(stored, stored), running=1)
+            time.sleep(self.options.get("step_s", 0.001))
+            self._misbehave(prompt)
+            ended = step == prompt.output_tokens
+            if tell([Came(prompt.id, [token], clock.now(), ended, start)]):
+                break
+        return True
+
+    def cancel(self, tell: Tell) -> None:
+        self.queue.clear()
 
     def memory(self, where: str) -> None:
         self.recorder.alloc(where)
