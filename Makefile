@@ -18,7 +18,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup bench test test-fast lint perf perf-sampler nightly site readme format lock clean stale
+.PHONY: help setup bench test test-fast lint faults perf perf-sampler nightly site readme format lock clean stale
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,10 @@ lint: $(READY) ## ruff and mypy, changing nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+faults: $(READY) ## fuzz the files that are read, and stage 200 faults over real runs (takes an hour)
+	@FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest -q tests/faults/test_fuzz.py
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 perf: $(READY) ## what recording costs, and whether our speed is the engine's own
 	@$(BIN)/python -m benchmarks.engines $(ARGS)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 from msgspec.structs import asdict, replace
@@ -63,8 +64,9 @@ def slower(cell: Cell, factor: float) -> Cell:
     return replace(cell, timing=timing, phases=phases)
 
 
-def _scaled(name: str, value: float | None, factor: float) -> float | None:
-    if value is None or name.startswith("joules"):
+def _scaled(name: str, value: Any, factor: float) -> Any:
+    """A time or a rate, scaled; energy, and what is no number, as it is."""
+    if not isinstance(value, float) or name.startswith("joules"):
         return value
     return value / factor if name.endswith("per_s") else value * factor
 

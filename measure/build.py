@@ -94,18 +94,18 @@ class Run:
         made = cell(files.about, self.timeline(files), offered, asked, formula, cores)
         if bad := files.damage.bad + self.damage.bad:
             made.suspect.append(f"{bad} lines of the traces could not be read")
+        if files.changed and made.status in ("ok", "oom", "invalid"):
+            made.status = "invalid"
+            made.reason = f"{', '.join(files.changed)}: not as written: measure anew: run --resume"
         return made
 
 
 def build(folder: Path, meta: Meta | None = None, run: Run | None = None) -> result.Result:
     """Read every cell of the folder and assemble the Result."""
-    meta = meta or stored_meta(folder)
-    run = run or Run(folder)
+    meta, run = meta or stored_meta(folder), run or Run(folder)
     cores = (meta.environment.get("cpu") or {}).get("cores")
-    formula, offered = (
-        bytes_per_slot(meta.model, meta.dtype),
-        work.offered(meta.suite, meta.workload),
-    )
+    formula = bytes_per_slot(meta.model, meta.dtype)
+    offered = work.offered(meta.suite, meta.workload)
     made = [run.cell(files, offered, formula, cores) for files in run.cells]
     return result.Result(
         suite=meta.suite,

@@ -17,6 +17,7 @@ from traces.cell import About
 from traces.errors import Problem
 from traces.reader import Damage, TraceError, read, traces_in
 from traces.records import AnyRecord, Header
+from traces.seal import seal
 
 MAX_JSON = 64 << 20
 T = TypeVar("T")
@@ -31,6 +32,8 @@ class CellFiles:
     traces: list[Path]
     boot_id: str | None
     damage: Damage = field(default_factory=Damage)
+    changed: list[str] = field(default_factory=list)
+    """Traces that are not as they were when they were finished."""
 
     def records(self) -> Iterator[AnyRecord]:
         """All records of the cell's processes, one file after another."""
@@ -41,9 +44,18 @@ def load_cell(run: Path, cell: Path) -> CellFiles:
     """Open one cell's folder. Raises TraceError when its files come from different boots."""
     paths = traces_in(cell)
     boot = _one_boot(paths)
-    if boot is not None and (samples := sample_files(run)):
+    samples = sample_files(run)
+    if boot is not None and samples:
         _refuse_other_boots(cell, boot, samples)
-    return CellFiles(cell, read_json(cell / "cell.json", About), paths, boot)
+    about = read_json(cell / "cell.json", About)
+    return CellFiles(cell, about, paths, boot, changed=changed(about, [*paths, *samples]))
+
+
+def changed(about: About, paths: list[Path]) -> list[str]:
+    """Return which traces of a cell are not, or no longer, what its seals say they were."""
+    there = {path.name.removesuffix(".gz"): path for path in paths}
+    sealed = about.sealed.items()
+    return [name for name, was in sealed if name not in there or seal(there[name]) != was]
 
 
 def load_cells(run: Path) -> list[CellFiles]:

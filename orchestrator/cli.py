@@ -12,6 +12,7 @@ from typing import Any
 
 from traces.errors import FULL, INTERRUPTED, OK, USAGE, Problem
 
+LONGEST = 1000  # characters of a line
 BROKEN_PIPE = 141  # as a shell has it for SIGPIPE
 
 
@@ -72,6 +73,8 @@ def _open_streams() -> None:
 
 
 def _say(line: str, code: int) -> int:
+    if len(line) > LONGEST:  # a file's own text is in it
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
     with suppress(OSError):  # nobody hears it: the code still tells
         print(f"pagedbench: {line}", file=sys.stderr)
     return code

@@ -10,13 +10,15 @@ from traces.errors import Problem
 from traces.messages import Phase
 from traces.parity import Judged, Judging, Parity
 
+UNJUDGED = "not judged: "
+
 
 def judge(
     folder: Folder, model: str, device: str, dtype: str, trust_remote_code: bool, show: Show
 ) -> None:
     """Judge the cells that ended well, and the points in them, unless all are judged already."""
     cells = {n: about for n, about in folder.cells().items() if about.status == "ok"}
-    if all(about.parity or about.parities for about in cells.values()):
+    if all(map(_judged, cells.values())):
         return
     traces: dict[str, str] = {}
     points: list[str] = []
@@ -45,6 +47,12 @@ def judge(
         Folder(folder.path / "cells" / about.folder).write("cell.json", about)
 
 
+def _judged(about: About) -> bool:
+    """Whether there are verdicts; where the judge broke, there are none yet."""
+    found = [parity for parity in (about.parity, *about.parities.values()) if parity]
+    return bool(found) and not any(parity.note.startswith(UNJUDGED) for parity in found)
+
+
 def _reference(cells: dict[str, About], judged: dict[str, str]) -> str:
     """Return whose ids the others are compared with: the plainest way to generate."""
     plain = [name for name, about in cells.items() if about.backend == "hf-sequential"]
@@ -54,5 +62,5 @@ def _reference(cells: dict[str, About], judged: dict[str, str]) -> str:
 def _unjudged(reference: str, why: str) -> Parity:
     return Parity(
         verdict="n/a", method="greedy regret", reference=reference, identical=0, compared=0,
-        note=f"not judged: {why}",
+        note=f"{UNJUDGED}{why}",
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from measure import build, canonical, result
+from measure.load import changed, sample_files
 from measure.result import Result
 from orchestrator import (
     backends,
@@ -32,7 +33,9 @@ from traces.errors import INTERRUPTED, INVALID, OK, TIMEOUT
 from traces.job import Job
 from traces.messages import Phase
 from traces.preparing import Note, Preparation, Prepared, Source
+from traces.reader import traces_in
 from traces.sampling import Settings
+from traces.seal import seal
 
 DONE = ("ok", "oom")  # what --resume does not run again
 
@@ -47,6 +50,7 @@ class SuiteRun:
         self.meta: build.Meta | None = None
         self.sampler: SamplerProcess | None = None
         self._clean_used: dict[str, int] = {}
+        self._watched: list[str] = []  # folders of the cells that this sampler saw
 
     def execute(self) -> Result:
         """Run every cell that has no result yet and return the result, complete or not."""
@@ -81,7 +85,10 @@ class SuiteRun:
 
     def _done(self, planned: PlannedCell) -> bool:
         about = self.folder.cells().get(planned.name)
-        return about is not None and about.status in DONE
+        if about is None or about.status not in DONE:
+            return False
+        cell = self.folder.path / "cells" / about.folder
+        return not changed(about, [*traces_in(cell), *sample_files(self.folder.path)])
 
     def _prepare(self, source: Source) -> Prepared:
         """Make model and token ids ready in a process of their own: that takes torch."""
@@ -103,8 +110,10 @@ class SuiteRun:
             child.stop(ask_s=2.0)
 
     def _start_sampler(self) -> None:
-        trace, interval_s = self.folder.samples(), duration.parse(self.suite.interval)
-        settings = Settings(path=str(trace), interval_s=interval_s)
+        if self.sampler is not None:  # it died
+            self._seal_samples()
+        self._samples = self.folder.samples()
+        settings = Settings(path=str(self._samples), interval_s=duration.parse(self.suite.interval))
         self.sampler = SamplerProcess(settings, self.folder.path / "sampler.log")
         if not self._clean_used:
             state = self.sampler.state() or []
@@ -113,8 +122,17 @@ class SuiteRun:
     def _stop_sampler(self) -> None:
         if self.sampler is not None:
             account = self.sampler.stop()
+            self._seal_samples()
             if self.meta is not None:
                 self.meta.sampler = build.account(account)
+
+    def _seal_samples(self) -> None:
+        """Let the cells that a sampler watched know its trace as it left it."""
+        for about in self.folder.cells().values():
+            if about.folder in self._watched:
+                about.sealed[self._samples.name] = seal(self._samples)
+                Folder(self.folder.path / "cells" / about.folder).write("cell.json", about)
+        self._watched.clear()
 
     def _set_meta(self, source: Source, prepared: Prepared) -> build.Meta:
         assert self.sampler is not None
@@ -164,6 +182,8 @@ class SuiteRun:
             )  # fmt: skip
         finally:
             with undisturbed():
+                self._watched.append(folder.name)
+                about.sealed = {trace.name: seal(trace) for trace in traces_in(folder)}
                 Folder(folder).write("cell.json", about)
             self.show(CellEnded(about))
 

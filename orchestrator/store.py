@@ -6,6 +6,7 @@ result.json that is whole: it is written beside and renamed into place.
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,8 @@ class Folder:
             unfinished.write_bytes(raw)
             unfinished.replace(path)
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
+            with suppress(OSError):  # read-only
+                unfinished.unlink(missing_ok=True)
             remedy = ": free some space" if error.errno in FULL else ""
             raise Problem(f"{path}: cannot be written ({error.strerror}){remedy}") from None
 

@@ -110,6 +110,8 @@ def load(name: str) -> Suite:
         raise Problem(f"suite {path}: cannot be read ({error})") from None
     except tomllib.TOMLDecodeError as error:
         raise Problem(f"suite {path}: not TOML: {error}") from None
+    except RecursionError:
+        raise Problem(f"suite {path}: not a suite: nested without end") from None
     return parse(_placed(data, path.absolute().parent), str(path))
 
 

@@ -7,6 +7,7 @@ from msgspec import Struct, field
 from traces.job import Options, Point
 from traces.owned import owned
 from traces.parity import Parity
+from traces.seal import Seal
 
 Status = Literal[
     "ok",
@@ -63,7 +64,8 @@ class About(Struct, kw_only=True):
     """A cell: what was asked, and how it ended. `pid` is the worker's, `seconds` are in all.
 
     `folder` is the name of the cell's folder: a second attempt has another. `points` are the run
-    windows in its engine, where it has several, and `parities` theirs by name.
+    windows in its engine, where it has several, and `parities` theirs by name. `sealed` are its
+    traces by file name, its own and the sampler's, as they were when they were finished.
     """
 
     label: str
@@ -81,6 +83,7 @@ class About(Struct, kw_only=True):
     log_tail: list[str] = field(default_factory=list)
     suspect: list[str] = field(default_factory=list)
     certificate: Certificate = field(default_factory=Certificate)
+    sealed: dict[str, Seal] = field(default_factory=dict)
     pid: int | None = None
     seconds: float = 0.0
 

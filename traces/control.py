@@ -21,6 +21,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from traces.errors import Problem
 from traces.messages import Failed, Hello, Message
 
 MARK = "PAGEDBENCH_MARK"
@@ -78,8 +79,13 @@ def enter(target: str, config: Struct, connection: Connection, log: str) -> None
     """Run `target` ("module:function") as function(config, channel) in a session of its own."""
     os.setsid()
     _hear()
-    _redirect(log)
     channel = Channel(connection)
+    try:
+        _redirect(log)
+    except OSError as error:  # nothing may be said on the stderr that is our parent's
+        line = f"{log}: cannot be written ({error.strerror})"
+        channel.send(Failed(error=Problem.__name__, message=line, status="failed"))
+        os._exit(1)
     channel.send(Hello(pid=os.getpid(), session=os.getsid(0)))
     module, _, function = target.partition(":")
     try:
@@ -114,13 +120,22 @@ def describe(error: BaseException) -> Failed:
 
 
 def _end_run() -> None:
-    """Kill what is in our session or carries the run's mark, and at last ourselves."""
+    """Kill what is in a session of the run or carries its mark, and at last ourselves.
+
+    Sessions too: an engine that sets its title writes over the environment that has the mark.
+    """
     run = f"{MARK}={os.environ.get(MARK, '').partition('/')[0]}/".encode()
+    sessions, marked = {os.getpid(): os.getsid(0)}, set()
     for entry in Path("/proc").glob("[0-9]*"):
         pid = int(entry.name)
         with suppress(OSError):
-            ours = os.getsid(pid) == os.getsid(0) or run in entry.joinpath("environ").read_bytes()
-            if ours and pid != os.getpid():
+            sessions[pid] = os.getsid(pid)
+            if run in entry.joinpath("environ").read_bytes():
+                marked.add(pid)
+    ours = {os.getsid(0)} | {pid for pid in marked if sessions[pid] == pid}
+    for pid, session in sessions.items():
+        if (session in ours or pid in marked) and pid != os.getpid():
+            with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 

@@ -52,7 +52,7 @@ def read(path: Path, damage: Damage | None = None) -> Iterator[AnyRecord]:
     cannot be read.
     """
     damage = damage if damage is not None else Damage()
-    with _open(kept(path)) as stream:
+    with opened(kept(path)) as stream:
         lines = _lines(stream, damage)
         version, header = _header(path, next(lines, b""))
         yield header
@@ -89,12 +89,13 @@ def traces_in(folder: Path, stem: str = "*") -> list[Path]:
 
 
 def _begun(path: Path) -> bool:
-    with suppress(*BREAKS_OFF), _open(path) as stream:
+    with suppress(*BREAKS_OFF), opened(path) as stream:
         return bool(stream.peek(1))
     return True
 
 
-def _open(path: Path) -> BufferedReader | gzip.GzipFile:
+def opened(path: Path) -> BufferedReader | gzip.GzipFile:
+    """Open a trace, gzipped or not, to read its lines."""
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
 
 

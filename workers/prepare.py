@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -25,10 +26,11 @@ def main(asked: Preparation, channel: Channel) -> None:
     """Prepare and report."""
     try:
         folder = _folder(asked, channel)
-        path = folder / "config.json"
+        shape = asked.source.kind == "shape"
+        path = Path(asked.source.path) if shape else folder / "config.json"
         described = supported.complete(_read(path), folder)
         found = describe(described, path)
-        if asked.source.kind == "shape":
+        if shape:
             supported.check_shape(described, path)
         else:
             weights.check_head(folder, described)
@@ -39,7 +41,7 @@ def main(asked: Preparation, channel: Channel) -> None:
             tokenizer.load(folder, asked.trust_remote_code), found.max_position,
             lambda line: channel.send(Note(text=line)),
         )  # fmt: skip
-        Path(asked.out).write_bytes(msgspec.json.encode(workload))
+        _write(Path(asked.out), msgspec.json.encode(workload))
     except Problem as problem:
         channel.send(Failed(error="Problem", message=str(problem)))
         return
@@ -52,15 +54,32 @@ def main(asked: Preparation, channel: Channel) -> None:
     channel.send(
         Prepared(
             folder=str(folder), model=found, max_length=max_length, workload=requests,
-            random_weights=asked.source.kind == "shape", weights_sha256=_hash(folder, asked),
+            random_weights=shape, weights_sha256=_hash(folder, asked),
         )
     )  # fmt: skip
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole, or not at all. Raises Problem."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        unfinished.write_bytes(data)
+        unfinished.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise Problem(f"{path}: cannot be written ({error.strerror}): free some space") from None
 
 
 def _read(path: Path) -> ModelConfig:
     """Return config.json, parsed. Raises Problem."""
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if text.startswith("\ufeff"):
+            raise Problem(
+                f"{path}: a byte order mark comes first, which engines refuse: save it without"
+            )
+        config = json.loads(text)
     except OSError as error:
         raise Problem(f"{path}: cannot be read ({error.strerror}): not a model folder") from None
     except (ValueError, RecursionError) as error:
@@ -76,7 +95,7 @@ def describe(config: ModelConfig, path: Path) -> Shape:
     supported.check_structure(config, path)
     try:
         return sizes.shape(config, config["architectures"][0])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise Problem(f"{path}: not a decoder model's configuration ({error})") from None
 
 

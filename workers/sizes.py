@@ -55,8 +55,8 @@ def shape(config: ModelConfig, architecture: str) -> Shape:
 
     Raises ValueError, naming the key, for a size that is missing or no whole number above zero.
     """
-    heads = _size(config, "heads")
-    dim = _optional(config, "head_dim") or _share(_size(config, "hidden_size"), heads)
+    heads, hidden = _size(config, "heads"), _size(config, "hidden_size")
+    dim = _optional(config, "head_dim") or _share(hidden, heads)
     return Shape(
         architecture=architecture,
         layers=_size(config, "layers"),

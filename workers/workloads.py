@@ -77,7 +77,8 @@ def _texts(spec: kinds.Prompts | kinds.Jsonl, encode: Encode) -> Iterator[Prompt
     for number, (text, output) in enumerate(_read(spec, encode)):
         ids = encode(text, True)
         if not ids:
-            raise Problem(f"prompt {number + 1} is empty: give it at least one token")
+            where = f"{spec.path}: " if isinstance(spec, kinds.Jsonl) else ""
+            raise Problem(f"{where}prompt {number + 1} is empty: give it at least one token")
         yield Prompt(id=f"{number:04d}", prompt_ids=ids, output_tokens=output, text=text)
 
 

@@ -11,9 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from traces.control import MARK
 from traces.reader import read
 from traces.records import AnyRecord
 
@@ -112,9 +114,16 @@ class Bench:
     def remains(self) -> dict[int, str]:
         """What still runs of all that was started here: our cache folder is in its environment.
 
+        Or it runs in our folder, for an engine that sets its title writes over its environment.
         That is independent of the marks and sessions by which pagedbench itself looks.
         """
-        return dict(_with_environment(str(self.home / "cache")))
+        return dict(_of(self.home))
+
+    def marked(self, name: str) -> list[int]:
+        """What runs of the child of this name: the child itself first, then what it started."""
+        remains = self.remains()
+        heads = [p for p in remains if _session(p) == p and _variable(p, MARK).endswith(f"-{name}")]
+        return heads + [p for p in remains if p not in heads and _session(p) in heads]
 
     def gone(self) -> bool:
         """Whether all of it ends in a while."""
@@ -156,10 +165,26 @@ def _inline(value: Any) -> str:
     return json.dumps(value)
 
 
-def _with_environment(text: str) -> Iterator[tuple[int, str]]:
+def _variable(pid: int, name: str) -> str:
+    """What a process was started with under this name; nothing of one that has ended."""
+    with suppress(OSError):
+        for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if pair.startswith(f"{name}=".encode()):
+                return pair.decode().partition("=")[2]
+    return ""
+
+
+def _session(pid: int) -> int | None:
+    with suppress(OSError):
+        return os.getsid(pid)
+    return None
+
+
+def _of(home: Path) -> Iterator[tuple[int, str]]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if text.encode() in (process / "environ").read_bytes():
+            here = (process / "cwd").readlink() == home
+            if here or f"{home}/cache".encode() in (process / "environ").read_bytes():
                 yield int(process.name), (process / "cmdline").read_bytes().decode()[-80:]
         except OSError:
             continue

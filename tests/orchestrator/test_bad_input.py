@@ -88,12 +88,14 @@ def test_resume_of_what_is_no_run(bench, monkeypatch):
         ("folder.toml", "cannot be read"),
         ("binary.toml", "cannot be read"),
         ("broken.toml", "not TOML"),
+        ("deep.toml", "nested without end"),
     ],
 )
 def test_suites_that_cannot_be_read(bench, refused, suite, says):
     (bench.home / "folder.toml").mkdir()
     (bench.home / "binary.toml").write_bytes(b"\xff\xfe\x00")
     (bench.home / "broken.toml").write_text('name = "x')
+    (bench.home / "deep.toml").write_text("a = " + "[" * 9999)
     assert says in refused("--suite", suite)
 
 
@@ -190,7 +192,7 @@ def test_shapes_that_are_none(bench, refused, config):
     path = bench.home / "odd.json"
     path.write_bytes(config.encode("latin-1"))
     line = refused("--suite", bench.suite(), "--model", f"shape:{path}")
-    assert "config.json" in line
+    assert "odd.json" in line
 
 
 @pytest.mark.parametrize(
@@ -199,6 +201,10 @@ def test_shapes_that_are_none(bench, refused, config):
         ({"sliding_window": 128}, "sliding_window 128 is under max_length 512"),
         ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
         ({"text_config": SHAPE}, "use a text-only model"),
+        (
+            {"max_position_embeddings": 10**400, "rope_scaling": {"type": "linear", "factor": 2.0}},
+            "not a decoder model's configuration",
+        ),
         ({"is_encoder_decoder": True}, "use a model that is a decoder only"),
         ({"architectures": ["LlamaForSequenceClassification"]}, "not a model that generates"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config (gptq)"),
@@ -209,7 +215,7 @@ def test_models_whose_cache_is_another(bench, refused, changes, says):
     path.write_text(json.dumps({**SHAPE, **changes}))
     line = refused("--suite", bench.suite(), "--model", f"shape:{path}")
     assert says in line
-    assert "config.json: " in line
+    assert "other.json: " in line
 
 
 def test_an_existing_folder_is_left_as_it_is(bench, refused):

@@ -9,6 +9,7 @@ import pytest
 from tests.orchestrator.bench import Bench
 
 DISK = 8 << 20
+FREEZE = ["mount", "-o", "remount,ro"]
 SHORT = {"kind": "uniform", "requests": 2, "prompt": [4, 8], "output": [4, 6]}
 LONG = {"kind": "uniform", "requests": 8, "prompt": [4, 8], "output": [300, 300]}
 
@@ -69,3 +70,21 @@ def test_a_worker_that_may_not_write_more_is_a_row(bench: Bench):
     for cell in bench.cells().values():
         assert cell["reason"].startswith("OSError: [Errno 27] File too large")
         assert cell["kv"]["steps"] > 500
+
+
+def test_a_child_that_cannot_write_its_log_says_so_in_one_line(bench, disk):
+    """Read-only from the moment on that the run's folder is there."""
+    bench.out = disk / "run"
+    frozen = (
+        "import subprocess; from orchestrator import cli, store; create = store.Folder.create\n"
+        "def made(*arguments):\n"
+        "    folder = create(*arguments)\n"
+        f"    folder.write('suite.json', {{}}); subprocess.run({[*FREEZE, str(disk)]})\n"
+        "    folder.write = lambda *arguments: None\n"
+        "    return folder\n"
+        "store.Folder.create = made; cli.main()"
+    )
+    done = bench.run("--quiet", "--suite", bench.suite(), "--out", bench.out, python=("-c", frozen))
+    assert (done.returncode, done.stdout) == (2, "")
+    log = bench.out / "prepare.log"
+    assert done.stderr == f"pagedbench: {log}: cannot be written (Read-only file system)\n"

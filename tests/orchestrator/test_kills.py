@@ -104,7 +104,7 @@ def test_orchestrator(held):
     assert (held.out / "cells" / "held.r0.a2" / "cell.json").exists()
 
 
-@pytest.mark.parametrize("leave", ["session", "group"])
+@pytest.mark.parametrize("leave", ["session", "group", "nameless"])
 def test_orchestrator_when_the_worker_has_left_processes_behind(bench, leave):
     suite = bench.suite(bench.holding(leave=leave))
     process = bench.start("--quiet", "--out", bench.out, "--suite", suite)
@@ -115,9 +115,11 @@ def test_orchestrator_when_the_worker_has_left_processes_behind(bench, leave):
     process.communicate()
 
 
-def test_orchestrator_while_the_worker_hangs_and_cannot_hear(bench):
+@pytest.mark.parametrize("options", [{}, {"leave": "nameless"}])
+def test_orchestrator_while_the_worker_hangs_and_cannot_hear(bench, options):
     """The worker's own thread that watches the pipe is stopped, too: the sampler ends it."""
-    process = bench.start("--quiet", "--out", bench.out, "--suite", bench.suite(bench.holding()))
+    suite = bench.suite(bench.holding(**options))
+    process = bench.start("--quiet", "--out", bench.out, "--suite", suite)
     os.kill(bench.in_mid_run("stub0.r0"), signal.SIGSTOP)
     process.kill()
     process.wait()

@@ -10,7 +10,7 @@ STUB = Backend(
         "step_s": Option(float, least=0),
         "hold": Option(str),
         "act": Option(str, choices=("kill", "memory", "cuda", "error", "usage", "exit")),
-        "leave": Option(str, choices=("stubborn", "session", "group")),
+        "leave": Option(str, choices=("stubborn", "session", "group", "nameless")),
         "say": Option(str),
     },
     INTERFACE,

@@ -22,12 +22,14 @@ LEAVE: dict[str, dict[str, Any]] = {
     "stubborn": {},
     "session": {"start_new_session": True},
     "group": {"process_group": 0},
+    "nameless": {"env": {}},  # as an engine that writes its title over its environment
 }
 
 
 class Worker:
     """Options: `step_s` seconds a step; `say` on stdout; `leave` a process behind that ignores
-    SIGTERM, in another session or group; `hold` still while that file exists; `act` badly.
+    SIGTERM, in another session or group, or with no environment; `hold` still while that file
+    exists; `act` badly.
     """
 
     longest = 1 << 20
