@@ -51,10 +51,13 @@ def test_counts_are_possible(cell):
 
 @pytest.mark.parametrize("cell", CELLS, ids=name)
 def test_tokens_are_as_asked(cell):
+    """A request that the deadline ended may have fewer."""
     asked = json.loads((cell.parents[1] / "workload.json").read_text())["requests"]
     lengths = {r["id"]: (len(r["prompt_ids"]), r["output_tokens"]) for r in asked}
     for request in ran(cell).requests.values():
-        assert (request.prompt_tokens, request.output_tokens) == lengths[request.id]
+        prompt, output = lengths[request.id]
+        assert request.prompt_tokens == prompt
+        assert request.output_tokens == output or (request.ended and request.output_tokens < output)
 
 
 @pytest.mark.parametrize("cell", PAGED, ids=name)
