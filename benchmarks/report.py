@@ -14,7 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from traces.records import Facts, Kv, Phase, Request, Sample
+from traces.layout import CacheGroup, Layout
+from traces.records import Kv, LaidOut, Phase, Request, Sample, Slots
 from traces.writer import Writer
 
 GPUS = 8
@@ -81,9 +82,8 @@ def steps(path: Path, count: int, ticks: int) -> None:
             held = -(-live // STEP) * STEP + step % 7 * STEP
             t = START + 2 * MS + step * (ticks - 4) * MS // count
             out.write(
-                Kv(t=t, step=step, live_tokens=live, reserved_slots=held, pool_slots=1 << 20,
-                   running=200, waiting=3)
-            )  # fmt: skip
+                Kv(t=t, step=step, groups=[Slots(held, live)], pool=1 << 20, running=200, waiting=3)
+            )
         out.write(
             Request(
                 t=end - 2 * MS, id="0", prompt_tokens=10, output_tokens=10, arrive=START + 2 * MS,
@@ -92,8 +92,8 @@ def steps(path: Path, count: int, ticks: int) -> None:
             )
         )  # fmt: skip
         out.write(Phase(t=end - MS, name="run", edge="end"))
-        facts = {"kv_layout": "paged", "block_size": STEP, "bytes_per_slot": 1 << 17}
-        out.write(Facts(t=end, values=facts))
+        group = CacheGroup(block_tokens=STEP, bytes_per_token=1 << 17)
+        out.write(LaidOut(t=end, layout=Layout(kind="paged", groups=[group])))
 
 
 def measure(millions: float) -> dict[str, float]:

@@ -23,6 +23,7 @@ from traces import kv as sizes
 from traces.cell import About
 from traces.facts import to_values
 from traces.job import Point, Prompt, Workload
+from traces.layout import Layout
 from traces.reader import Damage
 from traces.records import End
 
@@ -101,13 +102,10 @@ class Run:
 
 def build(folder: Path, meta: Meta | None = None, run: Run | None = None) -> result.Result:
     """Read every cell of the folder and assemble the Result."""
-    meta = meta or stored_meta(folder)
-    run = run or Run(folder)
+    meta, run = meta or stored_meta(folder), run or Run(folder)
     cores = (meta.environment.get("cpu") or {}).get("cores")
-    formula, offered = (
-        bytes_per_slot(meta.model, meta.dtype),
-        work.offered(meta.suite, meta.workload),
-    )
+    formula = bytes_per_slot(meta.model, meta.dtype)
+    offered = work.offered(meta.suite, meta.workload)
     made = [run.cell(files, offered, formula, cores) for files in run.cells]
     return result.Result(
         suite=meta.suite,
@@ -171,11 +169,12 @@ def cell(
             timeline, cache, memory, speed, work.wanted(timeline.requests, asked), formula
         ),
         suspect=list(dict.fromkeys([*about.suspect, *([] if points else doubts(timeline, cores))])),
+        layout=timeline.layout if timeline.layout != Layout() else None,
         engine={k: v for k, v in to_values(timeline.facts).items() if k not in NOT_SHOWN},
         rows=[] if points else timing.rows(timeline),
         points=points,
     )
-    invariants.judge(made, [window for _, window in windows] or [timeline], asked)
+    invariants.judge(made, [window for _, window in windows] or [timeline], asked, formula)
     return made
 
 

@@ -16,6 +16,7 @@ import orjson
 from measure.result import SCHEMA_VERSION, Result
 from traces.errors import Problem
 from traces.records import FreeForm
+from traces.upgrade import one_group, taken
 
 MAX_BYTES = 256 << 20
 DIGITS = 6
@@ -118,8 +119,15 @@ def _from_2(plain: FreeForm) -> None:
         kv["counted"] = "scheduled" if ahead else "executing"
 
 
+def _from_3(plain: FreeForm) -> None:
+    """3 had the sizes of the layout among the engine's facts: of one group, on one rank."""
+    for cell, engine in _parts(plain, "engine"):
+        if sizes := taken(engine):
+            cell["layout"] = msgspec.to_builtins(one_group(sizes))
+
+
 # What turns a result of each older version into the next one.
-UPGRADES: Mapping[int, Callable[[FreeForm], None]] = {1: _from_1, 2: _from_2}
+UPGRADES: Mapping[int, Callable[[FreeForm], None]] = {1: _from_1, 2: _from_2, 3: _from_3}
 
 
 def _read(path: Path) -> bytes:

@@ -32,7 +32,7 @@ def run_checks(
     return [
         check(
             "bytes per token: cache tensors against formula",
-            facts.bytes_per_slot,
+            timeline.layout.group.bytes_per_token,
             facts.formula_bytes_per_slot or formula,
         ),
         check(
@@ -106,7 +106,7 @@ def _allocator(timeline: Timeline, ledger: Ledger | None) -> Check:
     attention = (facts.settings or {}).get("attention")
     if ledger is None or not rest:
         return check(name, named, None)
-    if facts.kv_layout == "paged" and attention in MASKED and facts.mask_bytes is None:
+    if timeline.layout.kind == "paged" and attention in MASKED and facts.mask_bytes is None:
         return check(name, named, None, missing="this trace does not say how large the mask is")
     if facts.weights_repacked:
         return check(name, named, None, missing="kernels keep the weights in a form of their own")

@@ -26,10 +26,11 @@ def enough(timeline: Timeline, kv: Kv | None, ledger: Ledger | None) -> Enough |
 
 def _blocks(timeline: Timeline, held: int, block: int) -> int:
     """Blocks for the slots held at the peak, and those that the engine never gives to a request."""
-    facts = timeline.facts
+    facts, layout = timeline.facts, timeline.layout
+    pool, size = layout.rank.pool_bytes, layout.group.bytes_per_token
     kept = 0
-    if facts.pool_bytes and facts.bytes_per_slot and facts.num_blocks:
-        kept = facts.pool_bytes // (facts.bytes_per_slot * block) - facts.num_blocks
+    if pool and size and facts.num_blocks:
+        kept = pool // (size * block) - facts.num_blocks
     longest = int((facts.settings or {}).get("max_model_len") or 0)
     return math.ceil(max(held, longest) / block) + kept
 

@@ -12,6 +12,7 @@ import numpy as np
 from measure.columns import Floats
 from measure.result import Cell, Kv, Point
 from measure.steps import KvSteps, kv_steps
+from measure.stored import decoded, last_steps
 from measure.timeline import Timeline
 
 PHASES = ("import", "load", "warmup", "run", "teardown")
@@ -19,17 +20,20 @@ PARTS = ("reservation", "scheduled_ahead", "internal", "padding")
 ROUNDING = 1e-6
 
 
-def judge(cell: Cell, windows: list[Timeline], asked: Mapping[str, int]) -> None:
+def judge(
+    cell: Cell, windows: list[Timeline], asked: Mapping[str, int], formula: int | None
+) -> None:
     """Make a cell that ran to its end and breaks a law invalid, for that reason.
 
-    `windows` are its points', or its own; `asked` has the output tokens of each request.
+    `windows` are its points', or its own; `asked` has the output tokens of each request. `formula`
+    is what a token's bytes are by the model's shape.
     """
     runs: list[Cell | Point] = [*cell.points] or [cell]
     laws = (
         broken(window, run, cell.requests_asked, asked)
         for window, run in zip(windows, runs, strict=True)
     )
-    if cell.status == "ok" and (why := next(filter(None, laws), "")):
+    if cell.status == "ok" and (why := next(filter(None, chain(_shape(cell, formula), laws)), "")):
         cell.status, cell.reason = "invalid", why
 
 
@@ -44,6 +48,7 @@ def broken(timeline: Timeline, run: Cell | Point, requests: int, asked: Mapping[
         _numbers(run.kv) if run.kv else (),
         _times(timeline),
         () if run.truncated else _tokens(timeline, requests, asked),
+        _stored(timeline),
     )
     return next(iter(laws), "")
 
@@ -81,6 +86,32 @@ def _numbers(kv: Kv) -> Iterator[str]:
     ):
         if mean is not None and peak is not None and mean > peak * (1 + ROUNDING):
             yield f"peak >= mean: {name} {peak} at most, {mean:.6g} on average"
+
+
+def _shape(cell: Cell, formula: int | None) -> Iterator[str]:
+    """A token's bytes by the cache's tensors are those by the model's shape, in the model's dtype.
+
+    The engine's own reading of the shape goes before ours, if it says one.
+    """
+    formula = cell.engine.get("formula_bytes_per_slot") or formula
+    dtype = (cell.engine.get("settings") or {}).get("kv_cache_dtype", "auto")
+    size = cell.layout.group.bytes_per_token if cell.layout else None
+    if dtype == "auto" and None not in (size, formula) and size != formula:
+        yield f"bytes per token as the shape gives: {size} by the tensors, {formula} by the shape"
+
+
+def _stored(timeline: Timeline) -> Iterator[str]:
+    """What is stored is what the lengths give, at each request's end and over the decode steps."""
+    for last in last_steps(timeline):
+        if last.tokens != last.prompt + last.output - 1:
+            lengths = f"{last.prompt} in and {last.output} out"
+            yield f"stored at the last step: request {last.name}: {last.tokens}, of {lengths}"
+    found = decoded(timeline)
+    if found and found.counted != found.by_lengths:
+        yield (
+            f"stored in decode steps: {found.counted} by the counts, {found.by_lengths} by the "
+            f"lengths, over {found.records} records"
+        )
 
 
 def _times(timeline: Timeline) -> Iterator[str]:

@@ -19,12 +19,12 @@ def summarize(timeline: Timeline) -> result.Kv | None:
     found = kv_steps(timeline)
     if found is None:
         return None
-    facts = timeline.facts
+    group = timeline.layout.group
     holding, each = found.held > 0, found.last_of_each()
     holding_ns = float(found.dt_ns[holding].sum())
     stored, held = found.integral(found.stored), found.integral(found.held)
     efficiency = _ratio(found.integral(found.stored * holding), held)
-    bytes_per_slot = facts.bytes_per_slot
+    bytes_per_slot = group.bytes_per_token
     pool = int(found.pool.max())
     return result.Kv(
         steps=int(each.sum()),
@@ -42,8 +42,8 @@ def summarize(timeline: Timeline) -> result.Kv | None:
         preempted=int(found.preempted.sum()),
         full_batch_share=_ratio(_full_batch(timeline, found), holding_ns),
         waste=waste_by_cause(timeline, found),
-        block_size=facts.block_size,
-        layout=facts.kv_layout,
+        block_size=group.block_tokens,
+        layout=timeline.layout.kind,
         peak_live_bytes=_times(found.stored.max(), bytes_per_slot),
         peak_reserved_bytes=_times(found.held.max(), bytes_per_slot),
         counted=counting(timeline),
@@ -59,11 +59,11 @@ def _full_batch(timeline: Timeline, found: KvSteps) -> float | None:
 
 def _pool_bytes(timeline: Timeline, slots: int) -> int | None:
     """The engine's own account of its pool, or the slots of a run that had only a part of it."""
-    facts = timeline.facts
-    whole = (facts.num_blocks or 0) * (facts.block_size or 0)
-    if facts.pool_bytes and slots >= whole:
-        return facts.pool_bytes
-    return _times(slots, facts.bytes_per_slot)
+    group, pool = timeline.layout.group, timeline.layout.rank.pool_bytes
+    whole = (timeline.facts.num_blocks or 0) * (group.block_tokens or 0)
+    if pool and slots >= whole:
+        return pool
+    return _times(slots, group.bytes_per_token)
 
 
 def _ratio(part: float | None, whole: float | None) -> float | None:

@@ -34,12 +34,12 @@ def device_ledger(timeline: Timeline, baseline: int | None) -> Ledger | None:
     peak = used.between(begin, end).peak()
     if peak is None:
         return None
-    facts = timeline.facts
+    rank = timeline.layout.rank
     lines = [
-        _line("context", facts.context_bytes, "measured", "driver, modules, libraries"),
+        _line("context", rank.context_bytes, "measured", "driver, modules, libraries"),
         *_at_rest(timeline),
         *_working(timeline),
-        _line("CUDA graphs", facts.graph_bytes, "measured", "grown while capturing"),
+        _line("CUDA graphs", rank.graph_bytes, "measured", "grown while capturing"),
     ]
     found = _closed("nvml", int(peak), below, lines)
     found.edges = phase_ends(timeline, used)
@@ -62,26 +62,27 @@ def named_at_rest(timeline: Timeline) -> int | None:
 
     Weights that are mapped from their file are in no heap.
     """
-    facts, kv = timeline.facts, _kv(timeline).bytes
-    if facts.weights_bytes is None or kv is None:
+    facts, layout, kv = timeline.facts, timeline.layout, _kv(timeline).bytes
+    weights = layout.rank.weights_bytes
+    if weights is None or kv is None:
         return None
-    mapped = min(facts.weights_bytes, facts.pss_weights_file_bytes.get("run.end") or 0)
-    stays = 0 if facts.kv_layout in GROWING else kv
-    return facts.weights_bytes - mapped + stays + (facts.mask_bytes or 0)
+    mapped = min(weights, facts.pss_weights_file_bytes.get("run.end") or 0)
+    stays = 0 if layout.kind in GROWING else kv
+    return weights - mapped + stays + (facts.mask_bytes or 0)
 
 
 def _at_rest(timeline: Timeline) -> list[Line]:
     """What has its place before the first request, and the cache."""
-    facts = timeline.facts
+    mask, weights = timeline.facts.mask_bytes, timeline.layout.rank.weights_bytes
     rest, named = allocator.at_rest(timeline), named_at_rest(timeline)
     other = None if rest is None or named is None else rest - named
     lines = [
-        _line("weights", facts.weights_bytes, "measured", "bytes of the tensors"),
+        _line("weights", weights, "measured", "bytes of the tensors"),
         _kv(timeline),
         _line("workspace", other, "measured", "there before the first request, beside all named"),
     ]
-    if facts.mask_bytes:
-        lines.append(_line("attention mask", facts.mask_bytes, "measured", "made up front"))
+    if mask:
+        lines.append(_line("attention mask", mask, "measured", "made up front"))
     return lines
 
 
@@ -106,8 +107,8 @@ def _activations(timeline: Timeline, peak: allocator.Peak | None) -> list[Line]:
 
     A trace without peaks of steps says only what the peak was above a cache at its largest.
     """
-    facts, kv, rest = timeline.facts, _kv(timeline).bytes, allocator.at_rest(timeline)
-    growing = facts.kv_layout in GROWING
+    kv, rest = _kv(timeline).bytes, allocator.at_rest(timeline)
+    growing = timeline.layout.kind in GROWING
     if growing and (step := allocator.peak_step(timeline)):
         copied = _copied(timeline, step)
         note = "the allocator's peak in a step less what is left at its end, less the copy"
@@ -126,10 +127,10 @@ def _activations(timeline: Timeline, peak: allocator.Peak | None) -> list[Line]:
 
 def _copied(timeline: Timeline, step: allocator.PeakStep) -> int:
     """Bytes of the tensor that is there twice while a cache grows, one tensor after the other."""
-    facts = timeline.facts
-    if not (step.grown and facts.bytes_per_slot and facts.cache_tensors):
+    tensors, size = timeline.facts.cache_tensors, timeline.layout.group.bytes_per_token
+    if not (step.grown and size and tensors):
         return 0
-    return min(step.slots * facts.bytes_per_slot // facts.cache_tensors, step.peak - step.end)
+    return min(step.slots * size // tensors, step.peak - step.end)
 
 
 def _host_lines(timeline: Timeline) -> list[Line]:
@@ -139,14 +140,14 @@ def _host_lines(timeline: Timeline) -> list[Line]:
     C heap's by the C library (mallinfo2); both were read in the process itself. Weights mapped
     from their file are in no heap. The peak may be higher than the end: that is the residual.
     """
-    facts = timeline.facts
+    facts, layout = timeline.facts, timeline.layout
     runtime = _line("runtime", _at_phase_end(timeline, "import"), "measured", "PSS after imports")
     files, anonymous = _grown(facts.pss_files_bytes), _grown(facts.pss_anonymous_bytes)
     used, taken = _heap_growth(timeline)
     rest = allocator.at_rest(timeline)
-    if None in (files, anonymous, used, taken, rest) or not facts.weights_bytes:
+    if None in (files, anonymous, used, taken, rest) or not layout.rank.weights_bytes:
         return [runtime, *_at_rest(timeline), _line("activations", None, "n/a", "")]
-    freed = (_kv(timeline).bytes or 0) if facts.kv_layout in GROWING else 0
+    freed = (_kv(timeline).bytes or 0) if layout.kind in GROWING else 0
     slack = max((taken or 0) - (used or 0) - freed, 0)
     return [
         runtime,
@@ -207,17 +208,17 @@ def _kv(timeline: Timeline) -> Line:
     """The pool where there is one; else what the cache held: at the peak, or where that is not
     known, at most.
     """
-    facts = timeline.facts
-    if facts.kv_layout == "paged" and facts.pool_bytes:
-        return _line("KV", facts.pool_bytes, "measured", "the whole pool, used or not")
+    layout, size = timeline.layout, timeline.layout.group.bytes_per_token
+    if layout.kind == "paged" and (pool := layout.rank.pool_bytes):
+        return _line("KV", pool, "measured", "the whole pool, used or not")
     found = kv_steps(timeline)
-    if found is None or facts.bytes_per_slot is None:
+    if found is None or size is None:
         return _line("KV", None, "n/a", "")
-    if facts.kv_layout in GROWING and (step := allocator.peak_step(timeline)):
+    if layout.kind in GROWING and (step := allocator.peak_step(timeline)):
         note = "cache tensors, at the allocator's peak"
-        return _line("KV", step.slots * facts.bytes_per_slot, "measured", note)
+        return _line("KV", step.slots * size, "measured", note)
     most = max(found.pool.max(), found.held.max())
-    return _line("KV", int(most * facts.bytes_per_slot), "measured", "cache tensors, largest")
+    return _line("KV", int(most * size), "measured", "cache tensors, largest")
 
 
 def _at_phase_end(timeline: Timeline, name: str) -> int | None:

@@ -13,6 +13,7 @@ import numpy as np
 from measure.columns import Columns
 from measure.sampled import Sampled
 from measure.timeline import ALLOC, KV, BlockLog, Timeline, Window
+from traces.errors import Problem
 from traces.facts import from_values
 from traces.records import (
     Alloc,
@@ -20,6 +21,7 @@ from traces.records import (
     Facts,
     Header,
     Kv,
+    LaidOut,
     Phase,
     Record,
     Request,
@@ -32,7 +34,7 @@ BEFORE = 500_000_000  # what is shown of the time before it
 def merge(records: Iterable[Record], seen: Sampled | None = None) -> Timeline:
     """Build one cell's timeline from its processes' records and the run's samples.
 
-    Raises Problem for an engine's fact of a wrong type.
+    Raises Problem for an engine's fact of a wrong type, and for counts of several groups.
     """
     timeline = Timeline()
     handlers = _handlers(timeline)
@@ -87,6 +89,11 @@ def _handlers(timeline: Timeline) -> dict[type[Record], Callable[[Any], None]]:
         else:
             timeline.alloc.append(record)
 
+    def laid_out(record: LaidOut) -> None:
+        if (len(record.layout.groups), len(record.layout.ranks)) != (1, 1):
+            raise Problem("a layout of several groups or ranks: this pagedbench reads one of each")
+        timeline.layout = record.layout
+
     return {
         Header: timeline.headers.append,
         Phase: phase,
@@ -94,6 +101,7 @@ def _handlers(timeline: Timeline) -> dict[type[Record], Callable[[Any], None]]:
         Blocks: _blocks(timeline.blocks),
         Request: timeline.requests.append,
         Alloc: alloc,
+        LaidOut: laid_out,
         Facts: lambda record: timeline.said.append((record.t, record.values)),
     }
 
@@ -102,18 +110,22 @@ def _kv(columns: Columns) -> Callable[[Kv], None]:
     append = columns.append
 
     def add(record: Kv) -> None:
+        if len(record.groups) != 1:
+            raise Problem(f"a kv record of {len(record.groups)} groups: this pagedbench reads one")
+        slots = record.groups[0]
         append(
             record.t,
             record.step,
-            record.live_tokens,
-            record.reserved_slots,
-            record.pool_slots,
-            record.pad_slots,
-            record.ahead_tokens,
-            record.shared_slots,
+            slots.held,
+            slots.stored,
+            slots.shared,
+            slots.pad,
+            slots.ahead,
+            record.pool,
             record.running,
             record.waiting,
             record.preempted,
+            record.free_blocks,
             record.computed,
             record.produced,
         )
@@ -129,6 +141,8 @@ def _blocks(log: BlockLog) -> Callable[[Blocks], None]:
         if record.request not in index:
             index[record.request] = len(index)
             log.requests.append(record.request)
+        if record.stored is not None:
+            log.ends.append((record.t, record.request, record.stored))
         for blocks, gained in ((record.lost, 0), (record.gained, 1)):  # a block may change hands
             for block in blocks:
                 log.t.append(record.t)

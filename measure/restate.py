@@ -20,15 +20,15 @@ def counting(timeline: Timeline) -> Counted:
     if timeline.facts.stored_when or not settings.get("async_scheduling"):
         return "executing"
     kv = timeline.kv
-    known = not (kv.column("shared_slots").any() or kv.column("preempted").any())
+    known = not (kv.column("shared").any() or kv.column("preempted").any())
     return "restated" if known else "scheduled"
 
 
 def stored_and_ahead(timeline: Timeline, kv: Columns) -> tuple[Floats, Floats]:
     """Return tokens stored, and those scheduled ahead, at each of the records `kv` of one run."""
-    counted = kv.column("live_tokens")
+    counted = kv.column("stored")
     if counting(timeline) != "restated" or not len(counted):
-        return counted, kv.column("ahead_tokens")
+        return counted, kv.column("ahead")
     before = np.concatenate([counted[:1], counted[:-1]])  # the first step has none before it
     stored = np.where(kv.column("running") > 0, before - _ended(timeline, kv), 0.0)
     return stored, counted - stored

@@ -13,6 +13,7 @@ Schema history
        device bytes of phases are above what was there before the cell
        work, ended: what a cell was offered, and that a deadline ended it; the run rate lasts to the
        last token or the deadline, beside it full-load rate and times between tokens
+    4  layout: what the KV cache is made of, and what each device holds, no longer in engine
 """
 
 from typing import Literal
@@ -31,11 +32,12 @@ from measure.speed import Timing as Timing
 from measure.speed import TokensBy as TokensBy
 from measure.speed import Work as Work
 from traces.cell import Status
+from traces.layout import Layout
 from traces.parity import Parity as Parity
 from traces.parity import Verdict
 from traces.records import FreeForm
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Counted = Literal["executing", "restated", "scheduled"]
 
@@ -169,6 +171,8 @@ class Cell(Struct, kw_only=True):
     validity: list[Check] = field(default_factory=list)
     suspect: list[str] = field(default_factory=list)
     """What makes the numbers doubtful: throttling, foreign processes, gaps."""
+    layout: Layout | None = None
+    """How the engine laid its memory out; null where it did not live to say it."""
     engine: FreeForm = field(default_factory=dict)
     rows: list[RequestRow] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)

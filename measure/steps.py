@@ -24,6 +24,8 @@ class KvSteps:
     running: Floats
     waiting: Floats
     preempted: Floats
+    shared: Floats
+    computed: Floats
 
     def __len__(self) -> int:
         return len(self.t_ns)
@@ -57,10 +59,12 @@ def kv_steps(timeline: Timeline) -> KvSteps | None:
         step=kv.column("step"),
         stored=stored,
         ahead=ahead,
-        held=kv.column("reserved_slots"),
-        pool=kv.column("pool_slots"),
-        pads=kv.column("pad_slots"),
+        held=kv.column("held"),
+        pool=kv.column("pool"),
+        pads=kv.column("pad"),
         running=kv.column("running"),
         waiting=kv.column("waiting"),
         preempted=kv.column("preempted"),
+        shared=kv.column("shared"),
+        computed=kv.column("computed"),
     )

@@ -11,19 +11,21 @@ from dataclasses import dataclass, field, replace
 from measure.columns import Columns
 from measure.sampled import Sampled
 from traces.facts import EngineFacts, Values, from_values
+from traces.layout import Layout
 from traces.records import Alloc, Header, Request
 
 KV = (
     "step",
-    "live_tokens",
-    "reserved_slots",
-    "pool_slots",
-    "pad_slots",
-    "ahead_tokens",
-    "shared_slots",
+    "held",
+    "stored",
+    "shared",
+    "pad",
+    "ahead",
+    "pool",
     "running",
     "waiting",
     "preempted",
+    "free_blocks",
     "computed",
     "produced",
 )
@@ -40,13 +42,17 @@ class Window:
 
 @dataclass(slots=True)
 class BlockLog:
-    """Who gained or lost which physical block, in order of time; `requests` names the indices."""
+    """Who gained or lost which physical block, in order of time; `requests` names the indices.
+
+    `ends` are the last steps of requests: when each had ended, whose it was, what it had stored.
+    """
 
     requests: list[str] = field(default_factory=list)
     t: "array[int]" = field(default_factory=lambda: array("q"))
     request: "array[int]" = field(default_factory=lambda: array("i"))
     block: "array[int]" = field(default_factory=lambda: array("i"))
     gained: "array[int]" = field(default_factory=lambda: array("b"))
+    ends: list[tuple[int, str, int]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.t)
@@ -76,6 +82,7 @@ class Timeline:
     alloc: list[Alloc] = field(default_factory=list)
     """The allocator at phase edges; its state at every step is in `steps`."""
     steps: Columns = field(default_factory=_alloc)
+    layout: Layout = field(default_factory=Layout)
     facts: EngineFacts = field(default_factory=EngineFacts)
     said: list[tuple[int, Values]] = field(default_factory=list)
     """The facts as they were said, and when: in several run windows they differ."""

@@ -59,17 +59,16 @@ class FullLoad:
 def token_steps(timeline: Timeline, until: int | None = None) -> TokenSteps:
     """The steps of the run phase that had ended at `until` ns, if that is given.
 
-    Of several records of a step the first has when it began and who is in it, the last what came.
+    Of several records of a step the first says when it began, who is in it, and what came.
     """
     begin, end = timeline.window("run") or (0, 0)
     kv = timeline.kv.between(begin, end)
     t, step, running = kv.times(), kv.column("step"), kv.column("running")
     idle = running == 0
     first = np.flatnonzero((np.diff(step, prepend=-1) != 0) | (np.diff(idle, prepend=0) == 1))
-    last = np.append(first[1:], len(t))[: len(first)] - 1
     found = TokenSteps(
         t[first], np.append(t[first][1:], end)[: len(first)], running[first],
-        kv.column("produced")[last],
+        kv.column("produced")[first],
     )  # fmt: skip
     return found.where((found.running > 0) & (found.end <= (end if until is None else until)))
 

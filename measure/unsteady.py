@@ -21,7 +21,7 @@ def spread(kv: Columns) -> float | None:
     places = _decode(kv)
     t, running = kv.times(), kv.column("running")[places]
     took = (t[places + 1] - t[places]).astype(float)
-    size = np.floor(np.log(kv.column("live_tokens")[places]) / np.log(STORED))
+    size = np.floor(np.log(kv.column("stored")[places]) / np.log(STORED))
     _, group = np.unique(np.stack([running, size]), axis=1, return_inverse=True)
     ratios, weights = [], []
     for number, steps in enumerate(np.bincount(group.ravel())):
@@ -36,7 +36,7 @@ def _decode(kv: Columns) -> NDArray[np.intp]:
 
     Both: an engine that schedules ahead records a step while the one before it executes.
     """
-    live, running = kv.column("live_tokens"), kv.column("running")
+    live, running = kv.column("stored"), kv.column("running")
     pure = (np.diff(live) == running[1:]) & (np.diff(running) == 0) & (running[1:] > 0)
     return np.flatnonzero(pure[1:-1] & pure[:-2]) + 2
 

@@ -50,14 +50,14 @@ def waste_by_cause(timeline: Timeline, steps: KvSteps) -> dict[str, Share]:
 
 def never_filled(timeline: Timeline, steps: KvSteps) -> Floats | None:
     """At each step, the held slots that their requests never fill; None where not knowable."""
-    layout = timeline.facts.kv_layout
+    layout = timeline.layout.kind
     if layout in ("dynamic", "padded"):  # rows are as long as they are now: nothing ahead
         return np.zeros(len(steps))
     final = final_lengths(timeline)
     if not final:
         return None
     if layout == "paged":
-        block = timeline.facts.block_size
+        block = timeline.layout.group.block_tokens
         if not block or not len(timeline.blocks):
             return None
         return _beyond(timeline, final, block).filled(steps.t_ns)
@@ -100,9 +100,9 @@ def _accumulated(change: list[tuple[int, int]]) -> Series:
 
 
 def _external(timeline: Timeline, steps: KvSteps, held: float) -> Share:
-    if timeline.facts.kv_layout == "paged":
+    if timeline.layout.kind == "paged":
         return Share(value=0.0, how="derived")  # equal blocks: any free one fits
-    bytes_per_slot = timeline.facts.bytes_per_slot
+    bytes_per_slot = timeline.layout.group.bytes_per_token
     pieces = timeline.steps.series("inactive_split").known() if len(timeline.steps) else EMPTY
     if not len(pieces) or not bytes_per_slot:
         return NOT_KNOWN

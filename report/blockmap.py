@@ -128,7 +128,7 @@ def drawing(timeline: Timeline, start: int) -> Drawing | None:
     shown = [held for held in found.held if held.row in place]
     names = list(dict.fromkeys(held.request for held in shown))
     number = {name: index for index, name in enumerate(names)}
-    paged = timeline.facts.kv_layout == "paged"
+    paged = timeline.layout.kind == "paged"
     growth = _growth(timeline, names, start)
     shape = None if paged else _contiguous(timeline, shown, growth, number)
     return Drawing(
@@ -136,7 +136,7 @@ def drawing(timeline: Timeline, start: int) -> Drawing | None:
         begin=_s(found.begin, start),
         end=_s(found.end, start),
         every=every,
-        slots=shape.slots if shape else int(timeline.facts.block_size or 1),
+        slots=shape.slots if shape else int(timeline.layout.group.block_tokens or 1),
         pad=shape.pad if shape else UNSET,
         long=shape.long if shape else UNSET,
         pool_rows=timeline.facts.num_blocks if paged else len(rows),
@@ -178,9 +178,9 @@ def _contiguous(
 
 def _constant(timeline: Timeline) -> int | None:
     """The length of a row that never changed, where the worker did not live to say it."""
-    if timeline.facts.kv_layout:
+    if timeline.layout.kind:
         return None
-    held = timeline.kv.column("reserved_slots")
+    held = timeline.kv.column("held")
     held = held[held > 0]
     if not len(held) or held.min() != held.max():
         return None

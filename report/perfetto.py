@@ -100,8 +100,8 @@ def _requests(timeline: Timeline, begin: int) -> Iterator[Event]:
 
 def _counters(timeline: Timeline, begin: int) -> Iterator[Event]:
     kv = timeline.kv
-    yield from _counter("KV slots", {n: kv.series(n) for n in ("live_tokens", "reserved_slots")},
-                        begin)  # fmt: skip
+    slots = {"live_tokens": kv.series("stored"), "reserved_slots": kv.series("held")}
+    yield from _counter("KV slots", slots, begin)
     yield from _counter("requests", {n: kv.series(n) for n in ("running", "waiting")}, begin)
     yield from _counter("host memory, bytes", {"used": host_memory(timeline)}, begin)
     for uuid, device in timeline.seen.devices.items():

@@ -127,7 +127,7 @@ def _kv(timeline: Timeline, start: int) -> KvLines | None:
         running=_last_again(found.running[keep]),
         waiting=_last_again(found.waiting[keep]),
         pool=int(found.pool.max()),
-        bytes_per_slot=timeline.facts.bytes_per_slot,
+        bytes_per_slot=timeline.layout.group.bytes_per_token,
     )
 
 

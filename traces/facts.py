@@ -20,35 +20,25 @@ Values = dict[str, Any]
 class EngineFacts(Struct, kw_only=True, omit_defaults=True):
     """Sizes in bytes or slots; None is what the engine did not say. Facts of edges: edge to bytes.
 
-    The KV cache: `kv_layout` is dynamic, static, padded or paged; `block_size` slots in each of
-    `num_blocks`; rows of `max_cache_len` slots, `batch` at once; `pool_bytes` taken up front.
-    `bytes_per_slot` is by the tensors, `formula_bytes_per_slot` by the model's shape. A cache that
-    grows is made of `cache_tensors` equal ones. `mask_bytes` are of a mask that is made up front.
-    Where kernels made copies of their own (`weights_repacked`), `weights_bytes` are those of the
-    checkpoint.
+    The KV cache: blocks that requests may have, `num_blocks`; rows of `max_cache_len` slots,
+    `batch` at once; `formula_bytes_per_slot` by the model's shape. A cache that grows is made of
+    `cache_tensors` equal ones. `mask_bytes` are of a mask that is made up front. Kernels may have
+    made copies of the weights (`weights_repacked`). What is measured of cache, weights, graphs and
+    context is in the `Layout`.
 
-    Beside it: `graph_bytes` are of CUDA graphs, in the allocator's pool and of the driver;
-    `context_bytes` are outside the allocator once warm, without the graphs. The engine's own
-    account: `engine_kv_usage_peak`, a share, and `engine_throughput_tokens_per_s`.
+    The engine's own account: `engine_kv_usage_peak`, a share, and `engine_throughput_tokens_per_s`.
     `stored_when` is "executing" where tokens count from the step that computes them; traces of
     before it was written counted them when they were scheduled.
     """
 
-    kv_layout: str | None = None
-    block_size: int | None = None
     num_blocks: int | None = None
     max_cache_len: int | None = None
     batch: int | None = None
-    bytes_per_slot: int | None = None
     formula_bytes_per_slot: int | None = None
-    pool_bytes: int | None = None
     cache_tensors: int | None = None
     mask_bytes: int | None = None
-    weights_bytes: int | None = None
     weights_repacked: bool | None = None
     context_at_import_bytes: int | UnsetType | None = UNSET  # null: there is no device to ask
-    context_bytes: int | None = None
-    graph_bytes: int | None = None
     graph_pool_bytes: int | None = None
     graph_driver_bytes: int | None = None
     engine_kv_usage_peak: float | None = None

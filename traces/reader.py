@@ -11,12 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from traces.errors import Problem
 from traces.records import FORMAT_VERSION, AnyRecord, Header
+from traces.upgrade import RecordOf1, upgraded
 
+FORMATS = range(1, FORMAT_VERSION + 1)
 MAX_LINE = 64 << 20  # a longer line is damage, not data
 BREAKS_OFF = (EOFError, gzip.BadGzipFile, zlib.error)
 
@@ -44,23 +47,32 @@ class _Version(msgspec.Struct):
 def read(path: Path, damage: Damage | None = None) -> Iterator[AnyRecord]:
     """Yield the records of one file, gzipped or not, in order, its header first, in little memory.
 
-    Fields that a newer minor writer added are ignored. Raises TraceError when the first line is
-    not a header or the version is unknown, OSError when the file cannot be read.
+    Those of format 1 as of today. Fields that a newer minor writer added are ignored. Raises
+    TraceError when the first line is not a header or the version is unknown, OSError when the file
+    cannot be read.
     """
     damage = damage if damage is not None else Damage()
-    decode = msgspec.json.Decoder(AnyRecord).decode
     with opened(kept(path)) as stream:
         lines = _lines(stream, damage)
-        yield _header(path, next(lines, b""))
-        for line in lines:
-            try:
-                record = decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                whole = line.endswith(b"\n") or len(line) == MAX_LINE
-                damage.bad += whole
-                damage.torn |= not whole  # the writer was killed in mid-line
-                continue
-            yield record
+        version, header = _header(path, next(lines, b""))
+        yield header
+        if version == FORMAT_VERSION:
+            yield from _records(lines, AnyRecord, damage)
+        else:
+            yield from upgraded(_records(lines, RecordOf1, damage), str(path))
+
+
+def _records(lines: Iterator[bytes], kind: Any, damage: Damage) -> Iterator[Any]:
+    decode = msgspec.json.Decoder(kind).decode
+    for line in lines:
+        try:
+            record = decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            whole = line.endswith(b"\n") or len(line) == MAX_LINE
+            damage.bad += whole
+            damage.torn |= not whole  # the writer was killed in mid-line
+            continue
+        yield record
 
 
 def kept(path: Path) -> Path:
@@ -97,17 +109,18 @@ def _lines(stream: BufferedReader | gzip.GzipFile, damage: Damage) -> Iterator[b
         damage.torn = True
 
 
-def _header(path: Path, line: bytes) -> Header:
+def _header(path: Path, line: bytes) -> tuple[int, Header]:
+    """The file's format, and its header."""
     try:
         first = msgspec.json.decode(line, type=_Version)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise TraceError(f"{path}: not a pagedbench trace (no header line)") from None
-    if first.v != FORMAT_VERSION:
+    if first.v not in FORMATS:
         raise TraceError(
-            f"{path}: trace format {first.v}, this pagedbench reads {FORMAT_VERSION}: "
+            f"{path}: trace format {first.v}, this pagedbench reads {FORMAT_VERSION} and older: "
             "use the version that wrote it"
         )
     try:
-        return msgspec.json.decode(line, type=Header)
+        return first.v, msgspec.json.decode(line, type=Header)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise TraceError(f"{path}: not a pagedbench trace (first line: {first.k!r})") from None

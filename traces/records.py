@@ -1,19 +1,21 @@
 """The trace records: what each JSONL line holds.
 
-A line is `{"v": 1, "k": kind, "t": monotonic ns, ...fields}`. The first line of a file is its
-`header`. A value that could not be had is null and `why` names the reason by field; it is never
-written as 0. Sizes are bytes, times nanoseconds on the monotonic clock, unless the name says
-otherwise.
+A line is `{"v": 2, "k": kind, "t": monotonic ns, ...fields}`. The first line of a file is its
+`header`. A value that could not be had is null, never 0, and `why` names the reason by field. Sizes
+are bytes, times nanoseconds on the monotonic clock, unless the name says otherwise.
 
 Format history
     1  first version
+    2  kv by group; sizes in a layout of their own (1 is read as one group: `traces.upgrade`)
 """
 
 from typing import Any, Literal
 
 from msgspec import Struct, field
 
-FORMAT_VERSION = 1
+from traces.layout import Layout
+
+FORMAT_VERSION = 2
 FreeForm = dict[str, Any]
 """What is kept as it was said: settings, versions, notes, what a driver tells of its device."""
 
@@ -39,53 +41,60 @@ class Header(Record, kw_only=True, omit_defaults=True, gc=False, tag="header"):
 
 
 class Phase(Record, kw_only=True, omit_defaults=True, gc=False, tag="phase"):
-    """Begin or end of a worker's phase: import, load, warmup, run, teardown."""
+    """Begin or end of a worker's phase (import, load, warmup, run, teardown), of one `point`."""
 
     name: str
     edge: str
     point: str | None = None
-    """Of several run windows in one engine: which."""
+
+
+class Slots(Struct, array_like=True, gc=False):
+    """A group's slots (token positions, over its layers) at one engine step; a list in the trace.
+
+    `stored` are computed, or being computed by the step under way, for requests that run and hold
+    `held`. `shared`: saved by sharing, in several tables at once. `pad`: pads and finished rows
+    within the held. `ahead`: to be stored by a step that is scheduled ahead.
+    """
+
+    held: int
+    stored: int
+    shared: int = 0
+    pad: int = 0
+    ahead: int = 0
 
 
 class Kv(Record, kw_only=True, omit_defaults=True, gc=False, tag="kv"):
-    """KV slots at one engine step. Slots are token positions, over all layers.
+    """The KV cache at one engine step: slots by group of the layout, `pool` taken from the device.
 
-    `live_tokens` are stored: computed, or being computed by the step under way (`step`), for
-    requests that run. `reserved_slots` they hold, `pool_slots` taken from the device, `pad_slots`
-    pads and finished rows within the held ones. `ahead_tokens` will be stored by a step that is
-    scheduled ahead, in slots held already. `shared_slots` counts what sharing saved: slots in
-    several tables at once. Several records may tell of one step; each holds until the next.
-    `computed` tokens go through the model in the step, `produced` come out of it: null where the
-    engine does not say.
+    Several records may tell of one step; each holds until the next. The first says how many tokens
+    the step `computed` and `produced`, where the engine does. Nobody holds the `free_blocks`.
     """
 
     step: int
-    live_tokens: int
-    reserved_slots: int
-    pool_slots: int
-    pad_slots: int = 0
-    ahead_tokens: int = 0
-    shared_slots: int = 0
+    groups: list[Slots]
+    pool: int
     running: int
     waiting: int = 0
     preempted: int = 0
+    free_blocks: int | None = None
     computed: int | None = None
     produced: int | None = None
 
 
 class Blocks(Record, kw_only=True, omit_defaults=True, gc=False, tag="blocks"):
-    """Physical blocks a request gained or lost. A contiguous cache's row is one block."""
+    """Blocks (or rows) a request gained or lost; what it had `stored` when its last step ended."""
 
     request: str
     gained: list[int] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
+    stored: int | None = None
 
 
 class Request(Record, kw_only=True, omit_defaults=True, gc=False, tag="request"):
     """One request: arrived, first worked on, first token, last token.
 
-    `token_ids_sha256` is over the output ids as little-endian int32. One that was given up when
-    the time was over says so in `ended`, with the tokens that had come by then, if any.
+    `token_ids_sha256` is over the output ids as little-endian int32. One that was `ended` when the
+    time was over has the tokens that had come by then.
     """
 
     id: str
@@ -103,12 +112,13 @@ class Request(Record, kw_only=True, omit_defaults=True, gc=False, tag="request")
 class Alloc(Record, kw_only=True, omit_defaults=True, gc=False, tag="alloc"):
     """Torch's allocator: bytes in tensors, in segments, and free inside split segments.
 
-    `where` says at what moment: a phase edge ("load.end") or "step", whose time is its begin and
-    whose bytes are those at its end. `peak_*` are since the last reset: at the begin of the run
-    phase, or of the step where a step has them.
+    `where`: a phase edge ("load.end"), or "step", whose time is its begin and whose bytes are those
+    at its end. `peak_*` are since the begin of the run phase, or of the step where it has them.
+    `device` counts those that the cell sees.
     """
 
     where: str
+    device: int = 0
     allocated: int | None
     reserved: int | None
     inactive_split: int | None
@@ -116,8 +126,14 @@ class Alloc(Record, kw_only=True, omit_defaults=True, gc=False, tag="alloc"):
     peak_reserved: int | None = None
 
 
+class LaidOut(Record, kw_only=True, omit_defaults=True, gc=False, tag="layout"):
+    """How the engine's memory is laid out, said once when it is loaded and warm."""
+
+    layout: Layout
+
+
 class Facts(Record, kw_only=True, omit_defaults=True, gc=False, tag="facts"):
-    """Sizes and settings the engine reported about itself, by name (see docs/numbers.md)."""
+    """Sizes and settings the engine reported about itself, by name."""
 
     values: FreeForm
 
@@ -180,10 +196,9 @@ class Energy(Record, kw_only=True, omit_defaults=True, gc=False, tag="energy"):
 class Host(Record, kw_only=True, omit_defaults=True, gc=False, tag="host"):
     """Memory and time of the watched process tree, and of its host.
 
-    What is absent was not read then: between full readings there is the tree's `rss` alone.
-    `steal_s` is the CPU time that the host's own host gave to others, `switches` counts how often
-    the tree's processes (their main threads) had to leave a processor that they still wanted. Both
-    are read once a second and at edges.
+    Between full readings there is the tree's `rss` alone. `steal_s` is the CPU time that the host's
+    own host gave to others, `switches` counts how often the tree's processes (their main threads)
+    had to leave a processor that they still wanted. Both are read once a second and at edges.
     """
 
     rss: int | None
@@ -228,6 +243,6 @@ class End(Record, kw_only=True, omit_defaults=True, gc=False, tag="end"):
 
 
 AnyRecord = (
-    Header | Phase | Kv | Blocks | Request | Alloc | Facts
+    Header | Phase | Kv | Blocks | Request | Alloc | LaidOut | Facts
     | Device | Sample | Load | Procs | Energy | Host | Mark | Gap | End
 )  # fmt: skip

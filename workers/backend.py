@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple, Protocol
 from traces import clock
 from traces.facts import EngineFacts, to_values
 from traces.job import Point, Prompt
-from traces.records import Alloc, Blocks, Facts, Kv, Request
+from traces.layout import Layout
+from traces.records import Alloc, Blocks, Facts, Kv, LaidOut, Request, Slots
 from traces.writer import Writer
 from workers.ids import sha256
 
@@ -37,17 +38,16 @@ class Recorder:
         self._step = 0
         self._memory: dict[str, int] = {}
 
-    def kv(self, t: int, stored: int, held: int, **fields: int) -> None:
-        """Record a step's KV slots: `stored` tokens, its own among them, in `held` slots.
+    def kv(self, t: int, slots: Slots, pool: int | None = None, **counts: int | None) -> None:
+        """Record a step's slots of the only group; `pool` are all there are, if more than held.
 
-        `t` is when the step began, in ns.
+        `t` is when the step began, in ns; its own tokens are stored. `counts` are fields of `Kv`.
         """
         if self._record_kv:
-            pool = fields.pop("pool", held)
             self._step += 1
             self._writer.write(
-                Kv(t=t, step=self._step, live_tokens=stored, reserved_slots=held,
-                   pool_slots=pool, **fields)  # type: ignore[arg-type]
+                Kv(t=t, step=self._step, groups=[slots], pool=slots.held if pool is None else pool,
+                   **counts)  # type: ignore[arg-type]
             )  # fmt: skip
 
     def memory(self, t: int, state: dict[str, int]) -> None:
@@ -56,10 +56,16 @@ class Recorder:
             self._memory = state
             self._writer.write(Alloc(t=t, where="step", **state))  # type: ignore[arg-type]
 
-    def blocks(self, t: int, request: str, gained: list[int], lost: list[int]) -> None:
-        """Record that a request gained or lost physical blocks (or rows)."""
+    def blocks(
+        self, t: int, request: str, gained: list[int], lost: list[int], stored: int | None = None
+    ) -> None:
+        """Record that a request gained or lost physical blocks (or rows).
+
+        With `stored` tokens, by the engine's own counter, its last step has ended.
+        """
         if self._record_kv:
-            self._writer.write(Blocks(t=t, request=request, gained=gained, lost=lost))
+            blocks = Blocks(t=t, request=request, gained=gained, lost=lost, stored=stored)
+            self._writer.write(blocks)
 
     def request(
         self, prompt: Prompt, token_ids: list[int], arrive: int, start: int | None,
@@ -78,6 +84,10 @@ class Recorder:
         """Record the allocator's state at a named moment."""
         values = {"allocated": None, "reserved": None, "inactive_split": None, **values}
         self._writer.write(Alloc(t=clock.now(), where=where, **values))  # type: ignore[arg-type]
+
+    def layout(self, layout: Layout) -> None:
+        """Record how the engine's memory is laid out: once, when it is warm."""
+        self._writer.write(LaidOut(t=clock.now(), layout=layout))
 
     def facts(self, facts: EngineFacts) -> None:
         """Record sizes and settings; later ones win."""
@@ -123,6 +133,9 @@ class Backend(Protocol):
 
     def memory(self, where: str) -> None:
         """Record the allocator's state; called at phase edges."""
+
+    def layout(self) -> Layout:
+        """Return how the memory is laid out, by the engine's own tensors; asked once, when warm."""
 
     def facts(self) -> EngineFacts:
         """Return sizes and settings as the engine has them after the run."""

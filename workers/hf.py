@@ -5,6 +5,7 @@ from typing import Any
 from traces import clock, kv
 from traces.facts import EngineFacts
 from traces.job import Job
+from traces.layout import Layout
 from workers import sizes, torch_memory
 from workers.backend import Recorder
 
@@ -12,7 +13,7 @@ from workers.backend import Recorder
 class HfWorker:
     """A Transformers model on one device, generating greedily to fixed lengths."""
 
-    layout = ""
+    kind = ""
     longest = 0
     _pool = 0
 
@@ -20,7 +21,8 @@ class HfWorker:
         self.job = job
         self.recorder = recorder
         self.model: Any = None
-        self._facts = EngineFacts(kv_layout=self.layout)
+        self._facts = EngineFacts()
+        self._layout = Layout(kind=self.kind)
 
     def prepare(self) -> None:
         import torch
@@ -58,7 +60,8 @@ class HfWorker:
         # What a call leaves open, generate() fills in from here: an end-of-sequence id among it.
         self.model.generation_config = self.greedy(1)
         tensors = [*self.model.parameters(), *self.model.buffers()]
-        self._facts.weights_bytes = torch_memory.tensor_bytes(tensors)
+        self._layout.rank.weights_bytes = torch_memory.tensor_bytes(tensors)
+        self._layout.group.layers = self.model.config.get_text_config().num_hidden_layers
         self._pool = self.job.kv_budget or self._own_pool()
         self.longest = min(self.job.max_length, self.slots())
 
@@ -104,9 +107,17 @@ class HfWorker:
 
     def memory(self, where: str) -> None:
         self.recorder.alloc(where, **torch_memory.allocator(self.job.device))
-        torch_memory.note_outside(self._facts, where, self._outside())
+        torch_memory.note_outside(self._facts, self._layout.rank, where, self._outside())
         if where == "warmup.end":
             torch_memory.reset_peak(self.job.device)
+
+    def layout(self) -> Layout:
+        self._layout.kernels = [self.attention()]
+        return self._layout
+
+    def attention(self) -> str:
+        """Return the attention in use, by the name that the option has."""
+        return str(self.model.config._attn_implementation)
 
     def facts(self) -> EngineFacts:
         import torch
@@ -114,9 +125,7 @@ class HfWorker:
 
         versions = {"torch": str(torch.__version__), "transformers": transformers.__version__}
         self._facts.versions = versions
-        self._facts.settings = {
-            "attention": self.model.config._attn_implementation, "execution": self.execution(),
-        }  # fmt: skip
+        self._facts.settings = {"attention": self.attention(), "execution": self.execution()}
         self._facts.formula_bytes_per_slot = self.formula_bytes_per_slot()
         return self._facts
 
@@ -139,7 +148,7 @@ class HfWorker:
         keys = cache.layers[0].keys
         slots = keys.shape[0] * keys.shape[2]
         tensors = [t for layer in cache.layers for t in (layer.keys, layer.values)]
-        self._facts.bytes_per_slot = torch_memory.tensor_bytes(tensors) // slots
+        self._layout.group.bytes_per_token = torch_memory.tensor_bytes(tensors) // slots
         self._facts.cache_tensors = len(tensors)
 
     def _outside(self) -> int | None:

@@ -15,7 +15,7 @@ from workers.hf_rows import RowsWorker
 class Worker(RowsWorker):
     """Batches of as many rows as surely fit the KV budget, of `batch_size` at most."""
 
-    layout = "padded"
+    kind = "padded"
 
     def step(self, until: int, tell: Tell) -> bool:
         if self.job.options.get("sort"):  # by what a server knows: not by output lengths

@@ -15,6 +15,7 @@ from traces import clock, kv
 from traces.errors import Problem
 from traces.facts import EngineFacts
 from traces.job import Job, Prompt
+from traces.layout import Layout
 from workers import torch_memory
 from workers.backend import Came, Recorder, Tell
 from workers.hf import HfWorker
@@ -27,7 +28,7 @@ REST_S = 60.0  # to give up requests: a forward pass under way ends first
 class Worker(HfWorker):
     """One manager for warm-up and run; the pool is taken when it starts."""
 
-    layout = "paged"
+    kind = "paged"
     manager: Any = None
     view: PagedView
 
@@ -58,8 +59,7 @@ class Worker(HfWorker):
         self.manager = self.model.init_continuous_batching(
             generation_config=settings, continuous_batching_config=config
         )
-        used, asked = self._attention(), options.get("attention")
-        if asked not in (None, used):
+        if (used := self.attention()) != (asked := options.get("attention", used)):
             raise Problem(f"attention {asked} was asked for, and Transformers would use {used}")
         self.manager.warmup()
         self.manager.start()
@@ -79,9 +79,8 @@ class Worker(HfWorker):
         self.model.set_attn_implementation(f"paged|{asked}")
         return {}
 
-    def _attention(self) -> str:
-        """Return the attention in use by the name the option has."""
-        return str(self.model.config._attn_implementation).removeprefix("paged|")
+    def attention(self) -> str:
+        return super().attention().removeprefix("paged|")
 
     def masks(self) -> list[Any]:
         """Return the masks that were made up front: one for each kind of attention, or none."""
@@ -154,12 +153,14 @@ class Worker(HfWorker):
 
     def facts(self) -> EngineFacts:
         facts = super().facts()
-        facts.settings = {
-            **(facts.settings or {}), "attention": self._attention(), **self.view.settings(),
-        }  # fmt: skip
+        facts.settings = {**(facts.settings or {}), **self.view.settings()}
         facts.mask_bytes = torch_memory.tensor_bytes(self.masks())
-        self.view.note_pool(facts)
+        facts.num_blocks = self.view.blocks()
         return facts
+
+    def layout(self) -> Layout:
+        self.view.lay_out(super().layout())
+        return self._layout
 
     def close(self) -> None:
         self.manager.stop(block=True, timeout=10)

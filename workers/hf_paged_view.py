@@ -1,13 +1,14 @@
-"""Transformers' paged cache: the one place that knows how its insides differ by version.
+"""Transformers' paged cache and its scheduler, read at each step: the one place that knows names.
 
-The names differ between Transformers 5.17 and later.
+They differ between Transformers 5.17 and later.
 """
 
 import time
 from typing import Any
 
 from traces import clock
-from traces.facts import EngineFacts
+from traces.layout import Layout
+from traces.records import Slots
 from workers import torch_memory
 from workers.backend import Recorder
 
@@ -24,6 +25,7 @@ class PagedView:
         self._older = hasattr(cache, "group_cache_managers")  # Transformers 5.17
         self._known: dict[str, list[int]] = {}
         self._running: set[str] = set()
+        self._stored: dict[str, int] = {}
         self._idle = False
 
     @property
@@ -52,11 +54,12 @@ class PagedView:
         cache = self._cache
         return [*cache.key_cache, *cache.value_cache] if self._older else [cache.cache_tensor]
 
-    def note_pool(self, facts: EngineFacts) -> None:
-        """Note the pool's sizes; bytes per slot count the two spare blocks Transformers adds."""
-        pool, total = torch_memory.tensor_bytes(self.tensors()), self.blocks()
-        facts.block_size, facts.num_blocks, facts.pool_bytes = self.block_size, total, pool
-        facts.bytes_per_slot = pool // ((total + 2) * self.block_size)
+    def lay_out(self, layout: Layout) -> None:
+        """Note the pool's sizes; bytes per token count the two spare blocks Transformers adds."""
+        layout.rank.pool_bytes = pool = torch_memory.tensor_bytes(self.tensors())
+        layout.group.block_tokens = self.block_size
+        layout.group.bytes_per_block = pool // (self.blocks() + 2)
+        layout.group.bytes_per_token = layout.group.bytes_per_block // self.block_size
 
     def settings(self) -> dict[str, int]:
         """Return what a step may be: tokens and requests at most, and the tokens of a page."""
@@ -70,19 +73,21 @@ class PagedView:
         """Record a step: what is stored when it ends, in slots held from its begin."""
         tables = self.tables()
         self._changes(begun, tables)
-        size = self.block_size
-        active = self._scheduler.active_requests.values()
+        for future in scheduled:
+            state = future.state
+            self._stored[state.request_id] = state.position_offset + future.query_length
+        size, active = self.block_size, self._scheduler.active_requests.values()
+        stored = sum(state.position_offset for state in active)
         computed = sum(future.query_length for future in scheduled)
-        stored = sum(state.position_offset for state in active) + computed
         waiting = self._scheduler.waiting_requests
         preempted = len(self._running & waiting.keys())
         self._running = set(self._scheduler.active_requests)
         held = len({block for blocks in tables.values() for block in blocks})
         shared = sum(map(len, tables.values())) - held
+        slots = Slots(held * size, stored + computed - shared * size, shared * size)
         self._recorder.kv(
-            begun, stored=stored - shared * size, held=held * size, pool=self.blocks() * size,
-            shared_slots=shared * size, running=len(self._running), waiting=len(waiting),
-            preempted=preempted, computed=computed,
+            begun, slots, self.blocks() * size, running=len(self._running), waiting=len(waiting),
+            preempted=preempted, free_blocks=self.blocks() - held, computed=computed,
             produced=sum(future.has_new_token for future in scheduled),
         )  # fmt: skip
         self._idle = False
@@ -107,7 +112,9 @@ class PagedView:
     def _changes(self, now: int, tables: dict[str, list[int]]) -> None:
         """Record which blocks changed hands since the step before."""
         for request in self._known.keys() - tables.keys():
-            self._recorder.blocks(now, request, gained=[], lost=self._known.pop(request))
+            lost, stored = self._known.pop(request), self._stored.pop(request, None)
+            ended = request not in self._scheduler.waiting_requests
+            self._recorder.blocks(now, request, [], lost, stored if ended else None)
         for request, blocks in tables.items():
             before = self._known.get(request, [])
             if blocks != before:  # grown, or a full block gave way to an equal one of another's

@@ -11,6 +11,7 @@ from typing import Any
 
 from traces import clock
 from traces.job import Job, Prompt
+from traces.records import Slots
 from workers import torch_memory
 from workers.backend import Came, Recorder, Tell
 from workers.hf import HfWorker, synchronize
@@ -79,7 +80,7 @@ class RowsWorker(HfWorker):
 
     def released(self, steps: "RowSteps", cache: Any) -> None:
         """Record that a batch's slots are free again; the cache itself goes out of scope."""
-        self.recorder.kv(steps.now, stored=0, held=0, running=0)
+        self.recorder.kv(steps.now, Slots(0, 0), running=0)
 
 
 class RowSteps:
@@ -110,6 +111,9 @@ class RowSteps:
         begun, self.now = self.now, synchronize(self._worker.job.device)
         self._calls += 1
         self._record(begun)
+        for row, limit in enumerate(self._limits):
+            if limit == self._calls:
+                self._end(row)
         stop = self._tell(self._came(input_ids[:, -1].tolist()))
         return self._limits_tensor <= (max(self._limits) if stop else self._calls)
 
@@ -121,10 +125,18 @@ class RowSteps:
             if self._calls <= limit
         ]
 
+    def _end(self, row: int) -> None:
+        """Record that a row has had its last step, with what the cache's length is without pads."""
+        prompt = self._prompts[row]
+        pads = max(self._lengths) - self._lengths[row]
+        stored = int(self._cache.get_seq_length()) - pads
+        self._worker.recorder.blocks(self.now, prompt.id, gained=[], lost=[], stored=stored)
+
     def _record(self, begun: int) -> None:
         """Record what the rows hold, read from the cache's own tensors and length.
 
-        And, on a GPU, the allocator: a cache that grows leaves free pieces behind, and its peak
+        A step computes a token of each running row, the first one the prompts; pads are none.
+        On a GPU the allocator, too: a cache that grows leaves free pieces behind, and its peak
         within a step is what the step needed.
         """
         keys = self._cache.layers[0].keys
@@ -140,7 +152,7 @@ class RowSteps:
             else:
                 pads += slots
         self._worker.recorder.kv(
-            begun, stored=stored, held=rows * slots, pad_slots=pads, running=running,
+            begun, Slots(rows * slots, stored, pad=pads), running=running,
             computed=stored if self._calls == 1 else running, produced=running,
         )  # fmt: skip
         self._worker.recorder.memory(begun, torch_memory.step(self._worker.job.device))

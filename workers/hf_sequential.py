@@ -9,4 +9,4 @@ from workers.hf_rows import RowsWorker
 class Worker(RowsWorker):
     """One request after another, on a cache made anew for each."""
 
-    layout = "dynamic"
+    kind = "dynamic"

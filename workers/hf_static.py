@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from traces.job import Prompt
+from traces.records import Slots
 from workers.hf_rows import RowSteps, RowsWorker
 
 
 class Worker(RowsWorker):
     """Rows of one static cache, reset between batches."""
 
-    layout = "static"
+    kind = "static"
     cache: Any = None
     _rows = 0
 
@@ -50,7 +51,7 @@ class Worker(RowsWorker):
     def released(self, steps: RowSteps, cache: Any) -> None:
         """Record that nothing is stored, while the rows stay held."""
         keys = cache.layers[0].keys
-        self.recorder.kv(steps.now, stored=0, held=keys.shape[0] * keys.shape[2], running=0)
+        self.recorder.kv(steps.now, Slots(keys.shape[0] * keys.shape[2], 0), running=0)
 
     def close(self) -> None:
         self.cache = None

@@ -49,6 +49,7 @@ def main(job: Job, channel: Channel) -> None:
             refuse(backend, prompts)
             drive(backend, short(prompts[:WARMUP_REQUESTS], WARMUP_TOKENS), recorder)
         backend.memory("warmup.end")
+        recorder.layout(backend.layout())
         recorder.facts(backend.facts())  # a cell that dies in its run is understood by these
         writer.flush()
         windows: list[Point | None] = [*job.points] or [None]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from traces.facts import EngineFacts
+from traces.layout import Rank
 
 
 class _Mallinfo2(ctypes.Structure):
@@ -124,7 +125,7 @@ def outside_allocator(baseline_used: int | None) -> int | None:
     return int(total - free - baseline_used - torch.cuda.memory_reserved())
 
 
-def note_outside(facts: EngineFacts, where: str, outside: int | None) -> None:
+def note_outside(facts: EngineFacts, rank: Rank, where: str, outside: int | None) -> None:
     """Note device bytes outside the allocator at a phase edge, and what follows from them.
 
     The ledger's context is taken once warm, less what the CUDA graphs took of the driver: what
@@ -133,8 +134,8 @@ def note_outside(facts: EngineFacts, where: str, outside: int | None) -> None:
     facts.outside_allocator_bytes[where] = outside
     if where == "warmup.end" and outside is not None:
         driver = facts.graph_driver_bytes or 0
-        facts.context_bytes = outside - driver
-        facts.graph_bytes = driver + (facts.graph_pool_bytes or 0)
+        rank.context_bytes = outside - driver
+        rank.graph_bytes = driver + (facts.graph_pool_bytes or 0)
 
 
 def tensor_bytes(tensors: Any) -> int:

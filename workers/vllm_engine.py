@@ -9,9 +9,12 @@ import os
 import time
 from typing import Any
 
+import msgspec
+
 from traces import clock
 from traces.facts import EngineFacts, from_values, to_values
 from traces.job import Job, Point, Prompt
+from traces.layout import Layout
 from workers import torch_memory, vllm_arguments
 from workers.backend import Came, Recorder, Tell
 
@@ -33,7 +36,8 @@ class Worker:
         self._flying: set[str] = set()
         self._stats: dict[str, Any] = {}  # vLLM's own, of each request since the engine was at rest
         self._rested = False
-        self._facts = EngineFacts(kv_layout="paged")
+        self._facts = EngineFacts()
+        self._layout = Layout()
 
     def prepare(self) -> None:
         own_process = self.job.options.get("engine_process", self.job.device == "cuda")
@@ -53,19 +57,20 @@ class Worker:
         core = self._engine.engine_core
         self._answers = getattr(core, "outputs_queue", None)
         self._scheduler = None if self._answers else core.engine_core.scheduler
-        sizes = self._ask("pagedbench_sizes")
-        self._facts = from_values(to_values(self._facts) | sizes)
-        config = self._engine.vllm_config
-        blocks, size = config.cache_config.num_gpu_blocks, config.cache_config.block_size
-        self._facts.block_size = size
+        facts, layout = self._ask("pagedbench_sizes")
+        self._facts = from_values(to_values(self._facts) | facts)
+        self._layout = msgspec.convert(layout, Layout)
+        cache, group = self._engine.vllm_config.cache_config, self._layout.group
+        blocks, pool = cache.num_gpu_blocks, self._layout.rank.pool_bytes or 0
         self._facts.num_blocks = blocks - 1  # block 0 is the null block: never given to a request
-        self._facts.bytes_per_slot = sizes["pool_bytes"] // (blocks * size)
+        group.block_tokens, group.bytes_per_block = cache.block_size, pool // blocks
+        group.bytes_per_token = group.bytes_per_block // cache.block_size
         self._hold(None)
 
     def _hold(self, usable: int | None) -> None:
         """Note the longest request that so many blocks hold (None: all of them)."""
         blocks = usable or self._facts.num_blocks or 0
-        self.longest = min(self.job.max_length, blocks * (self._facts.block_size or 0))
+        self.longest = min(self.job.max_length, blocks * (self._layout.group.block_tokens or 0))
 
     def sampling(self, prompt: Prompt) -> Any:
         """Return how tokens are chosen, and that each is told as it comes."""
@@ -166,7 +171,7 @@ class Worker:
         usable = None
         if point.kv_budget is not None:
             cache = self._engine.vllm_config.cache_config
-            block = (self._facts.bytes_per_slot or 0) * cache.block_size
+            block = self._layout.group.bytes_per_block or 0
             usable = min(point.kv_budget // block, cache.num_gpu_blocks) - 1  # the null block
         self._hold(usable)
         self._ask("pagedbench_arrange", point.policy, usable)
@@ -174,9 +179,12 @@ class Worker:
     def memory(self, where: str) -> None:
         alloc, outside = self._ask("pagedbench_memory", self.job.device, self.job.baseline_used)
         self.recorder.alloc(where, **alloc)
-        torch_memory.note_outside(self._facts, where, outside)
+        torch_memory.note_outside(self._facts, self._layout.rank, where, outside)
         if where == "warmup.end":
             self._ask("pagedbench_reset_peak", self.job.device)
+
+    def layout(self) -> Layout:
+        return self._layout
 
     def facts(self) -> EngineFacts:
         import torch
@@ -191,7 +199,7 @@ class Worker:
         }  # fmt: skip
         self._facts.settings = {
             "prefix_caching": config.cache_config.enable_prefix_caching,
-            "attention": self._ask("pagedbench_attention"),
+            "attention": ", ".join(self._layout.kernels),
             "execution": _execution(config.compilation_config),
             "block_size": config.cache_config.block_size,
             "async_scheduling": config.scheduler_config.async_scheduling,

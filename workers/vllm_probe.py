@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from traces.facts import EngineFacts, Values, to_values
+from traces.layout import CacheGroup, Layout, Rank
 from traces.policy import Policy
 from workers import torch_memory
 from workers import weights as checkpoint
@@ -14,6 +17,7 @@ class Probe:
 
     model_runner: Any
     model_config: Any
+    vllm_config: Any
 
     def pagedbench_memory(
         self, device: str, baseline: int | None
@@ -22,27 +26,31 @@ class Probe:
         outside = torch_memory.outside_allocator(baseline) if device == "cuda" else None
         return torch_memory.allocator(device), outside
 
-    def pagedbench_sizes(self) -> Values:
-        """Return bytes of weights and of the KV pool, measured from their tensors, and of graphs.
+    def pagedbench_sizes(self) -> tuple[Values, Values]:
+        """Return facts of weights and graphs, and the layout by its tensors, as far as known here.
 
         As values, since they cross to another process where the engine has its own. Where kernels
         on a CPU repacked the weights, they left empty tensors and keep their own, which nobody can
         ask for: then those of the checkpoint count, or none are known.
         """
-        model = self.model_runner.get_model()
+        model, caches = self.model_runner.get_model(), _flat(self.model_runner.kv_caches)
         facts: EngineFacts = getattr(self, "pagedbench_graphs", EngineFacts())
-        facts.weights_bytes = torch_memory.tensor_bytes([*model.parameters(), *model.buffers()])
+        weights: int | None = torch_memory.tensor_bytes([*model.parameters(), *model.buffers()])
         if any(not parameter.numel() for parameter in model.parameters()):
             elements = checkpoint.elements(Path(self.model_config.model))
-            facts.weights_bytes = elements and elements * self.model_config.dtype.itemsize
+            weights = elements and elements * self.model_config.dtype.itemsize
             facts.weights_repacked = True
-        facts.pool_bytes = torch_memory.tensor_bytes(_flat(self.model_runner.kv_caches))
-        return to_values(facts)
+        layout = Layout(
+            kind="paged", groups=[CacheGroup(layers=len(caches))], kernels=self._kernels(),
+            ranks=[Rank(weights_bytes=weights, pool_bytes=torch_memory.tensor_bytes(caches))],
+        )  # fmt: skip
+        return to_values(facts), msgspec.to_builtins(layout)
 
-    def pagedbench_attention(self) -> str:
-        """Return the attention kernels that were chosen, by vLLM's names."""
-        groups = [group for of_cache in self.model_runner.attn_groups for group in of_cache]
-        return ", ".join(sorted({group.backend.get_name() for group in groups}))
+    def _kernels(self) -> list[str]:
+        """Return the names of the attention's backends."""
+        layers = self.vllm_config.compilation_config.static_forward_context.values()
+        asked = (getattr(layer, "get_attn_backend", None) for layer in layers)
+        return sorted({str(ask().get_name()) for ask in asked if ask})
 
     def pagedbench_reset_peak(self, device: str) -> None:
         """Start the allocator's peak anew."""

@@ -8,14 +8,16 @@ cost 15 % of throughput at 256 requests, the sums and changes under 1 %.
 A token is *stored* from the step on that computes it, whether that has ended or is under way. An
 engine that schedules ahead has by then counted the tokens of the step after it, too
 (`num_computed_tokens` grows when a step is scheduled), so those are taken off again. Blocks are
-*held* from `schedule()` on: for a step that is scheduled ahead they are held a step early.
+*held* from `schedule()` on: for a step that is scheduled ahead they are held a step early. What a
+step *produced* is known when it has ended, so its records wait until then.
 
 Blocks held are counted from the tables: those that the scheduler's output hands to requests, until
 they end or give way. The engine's own gauge is counted otherwise, from the pool's queue of free
 blocks, and is kept beside ours as a check.
 
-It may rely on: `kv_cache_manager.block_pool` and `.usage`, `running`, `waiting`,
-`finished_req_ids`, and the fields of SchedulerOutput (vLLM 0.26 to 0.33).
+It may rely on: `kv_cache_manager.block_pool` and `.usage`, `running`, `waiting`, `requests`,
+`finished_req_ids`, a request's `num_computed_tokens` and `status`, and the fields of
+SchedulerOutput (vLLM 0.26 to 0.33).
 """
 
 from collections import Counter, deque
@@ -24,11 +26,12 @@ from typing import Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.request import RequestStatus
 
 from traces import clock
 from traces.facts import EngineFacts, to_values
 from traces.policy import Policy
-from traces.records import Blocks, Facts, Kv
+from traces.records import Blocks, Facts, Kv, Slots
 from traces.writer import Writer
 from workers.vllm_policy import Reservation
 
@@ -45,7 +48,8 @@ class _Scheduled:
     def __init__(self, number: int, output: Any) -> None:
         self.number = number
         self.tokens: dict[str, int] = dict(output.num_scheduled_tokens)
-        self.total: int = output.total_num_scheduled_tokens
+        self.computed: int = output.total_num_scheduled_tokens
+        self.total = self.computed
 
     def forget(self, request_id: str) -> None:
         """Its tokens are stored no longer: it gave way, or ended."""
@@ -60,6 +64,7 @@ class _Recording:
     running: list[Any]
     waiting: Any
     finished_req_ids: set[str]
+    requests: dict[str, Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -72,10 +77,12 @@ class _Recording:
         self._reservation = Reservation(self)
         self._reservation.use(settings.get("policy", "paged"))
         self._names: dict[str, str] = {}
+        self._theirs: dict[str, Any] = {}
         self._tables: dict[str, list[int]] = {}
         self._table_blocks = 0
         self._holders: Counter[int] = Counter()
         self._flying: deque[_Scheduled] = deque()
+        self._untold: list[Kv] = []
         self._step = 0
         self._settled = True
         self._gauge = 0.0
@@ -123,6 +130,7 @@ class _Recording:
         now = clock.now()
         if scheduled.total_num_scheduled_tokens and self._flying:
             self._flying.popleft()
+            self._tell(sum(len(one.new_token_ids) for o in outputs.values() for one in o.outputs))
         self._end(now)
         if self._flying:  # the step that was scheduled ahead is executing now
             self._count(now, 0)
@@ -131,10 +139,19 @@ class _Recording:
         return outputs
 
     def _end(self, now: int) -> None:
-        """Take the blocks of requests that have ended, or were given up."""
+        """Take the blocks of requests that have ended, or were given up: those had no last step."""
         for request_id in [name for name in self.finished_req_ids if name in self._tables]:
-            self._lose(now, request_id)
+            request = self._theirs.pop(request_id)
+            given_up = request.status is RequestStatus.FINISHED_ABORTED
+            self._lose(now, request_id, None if given_up else request.num_computed_tokens)
             self._names.pop(request_id, None)
+
+    def _tell(self, produced: int | None) -> None:
+        """Write what waited for the executing step's tokens; its first record gets their count."""
+        for kv in self._untold:
+            kv.produced, produced = produced, None
+            self._trace.write(kv)
+        self._untold.clear()
 
     def reset_prefix_cache(self, *args: Any, **kwargs: Any) -> Any:
         """Done after each batch: the gauge's peak is of one, even if it stood idle on the way."""
@@ -151,12 +168,14 @@ class _Recording:
             return
         self._count(now, 0)
         self._settled = True
+        self._tell(None)
         facts = EngineFacts(engine_kv_usage_peak=self._gauge, stored_when="executing")
         self._trace.write(Facts(t=now, values=to_values(facts)))
         self._trace.flush()
 
     def shutdown(self) -> None:
         super().shutdown()  # type: ignore[misc]
+        self._tell(None)
         self._trace.close()
 
     def _take(self, now: int, output: Any) -> None:
@@ -166,6 +185,7 @@ class _Recording:
         for new in output.scheduled_new_reqs:
             extra = getattr(new.sampling_params, "extra_args", None) or {}
             self._names[new.req_id] = extra.get("pagedbench_id", new.req_id)
+            self._theirs[new.req_id] = self.requests[new.req_id]
             self._gain(now, new.req_id, new.block_ids)
         cached = output.scheduled_cached_reqs
         for request_id, block_ids in zip(cached.req_ids, cached.new_block_ids, strict=True):
@@ -181,7 +201,7 @@ class _Recording:
             name = self._names.get(request_id, request_id)
             self._trace.write(Blocks(t=now, request=name, gained=gained))
 
-    def _lose(self, now: int, request_id: str) -> None:
+    def _lose(self, now: int, request_id: str, stored: int | None = None) -> None:
         for scheduled in self._flying:
             scheduled.forget(request_id)
         lost = self._tables.pop(request_id, [])
@@ -191,7 +211,7 @@ class _Recording:
             if not self._holders[block]:
                 del self._holders[block]
         name = self._names.get(request_id, request_id)
-        self._trace.write(Blocks(t=now, request=name, lost=lost))
+        self._trace.write(Blocks(t=now, request=name, lost=lost, stored=stored))
 
     def _count(self, now: int, preempted: int) -> None:
         """Record the sums while the first step in flight executes, by whose number they go.
@@ -208,13 +228,13 @@ class _Recording:
         computed = sum(request.num_computed_tokens for request in self.running)
         executing = self._flying[0] if self._flying else None
         ahead = sum(scheduled.total for scheduled in self._flying if scheduled is not executing)
-        self._trace.write(
+        slots = Slots(held * size, computed - ahead - shared * size, shared * size, 0, ahead)
+        self._untold.append(
             Kv(
-                t=now, step=executing.number if executing else self._step,
-                live_tokens=computed - ahead - shared * size, ahead_tokens=ahead,
-                reserved_slots=held * size, pool_slots=usable * size,
-                shared_slots=shared * size, running=len(self.running),
-                waiting=len(self.waiting), preempted=preempted,
+                t=now, step=executing.number if executing else self._step, groups=[slots],
+                pool=usable * size, running=len(self.running), waiting=len(self.waiting),
+                preempted=preempted, free_blocks=self._pool.get_num_free_blocks(),
+                computed=executing.computed if executing and not self._untold else None,
             )
         )  # fmt: skip
 

@@ -58,7 +58,7 @@ def main() -> None:
             return [
                 (a.t, b.t)
                 for a, b in pairwise(counts)
-                if a.running == b.running == b.live_tokens - a.live_tokens == len(asked)
+                if a.running == b.running == b.groups[0].stored - a.groups[0].stored == len(asked)
             ]
 
         asked, rounds = lasting(generate, prompts, float(sys.argv[2]), job)

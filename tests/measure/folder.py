@@ -13,15 +13,19 @@ from traces.records import (
     Facts,
     Host,
     Kv,
+    LaidOut,
     Phase,
     Record,
     Request,
     Sample,
+    Slots,
 )
+from traces.upgrade import one_group, taken
 from traces.writer import Writer
 
 MS = 1_000_000
 MIB = 1 << 20
+SLOTS = {"shared", "pad", "ahead"}
 GPU = "GPU-1111"
 ORDER = ("hf-sequential", "hf-static", "hf-batched", "hf-paged", "vllm")
 BASE = 10_000_000_000_000  # the tests' times are milliseconds after this
@@ -40,8 +44,16 @@ def phase(name: str, begin: float, end: float | None) -> list[Record]:
 
 def step(ms: float, live: int, reserved: int, **more: Any) -> Kv:
     """One kv record, of a step of its own."""
-    fields: dict[str, Any] = {"step": int(ms * 1000), "pool_slots": reserved, "running": 1, **more}
-    return Kv(t=at(ms), live_tokens=live, reserved_slots=reserved, **fields)
+    slots = Slots(reserved, live, **{n: more.pop(n) for n in SLOTS & more.keys()})
+    fields: dict[str, Any] = {"step": int(ms * 1000), "pool": reserved, "running": 1, **more}
+    return Kv(t=at(ms), groups=[slots], **fields)
+
+
+def told(ms: float, values: dict[str, Any]) -> list[Record]:
+    """The layout and the facts, from values in one row; the sizes have the names they had there."""
+    facts = {name: value for name, value in values.items() if value is not None}
+    layout = one_group(taken(facts))
+    return [LaidOut(t=at(ms), layout=layout), Facts(t=at(ms), values=facts)]
 
 
 def request(
@@ -79,17 +91,17 @@ def contiguous(slots: int = 100) -> list[Record]:
         *phase("warmup", 200, 290),
         Phase(t=at(300), name="run", edge="begin"),
         Blocks(t=at(300), request="a", gained=[0]),
-        step(300, 10, slots),
-        step(310, 11, slots),
-        step(320, 12, slots),
-        Blocks(t=at(330), request="a", lost=[0]),
+        step(300, 10, slots, computed=10),
+        step(310, 11, slots, computed=1),
+        step(320, 12, slots, computed=1),
+        Blocks(t=at(330), request="a", lost=[0], stored=12),
         request("a", 10, 3, 300, 310, 330, 300),
         step(330, 0, slots, running=0),
         Phase(t=at(340), name="run", edge="end"),
         *phase("teardown", 350, 400),
-        Facts(
-            t=at(345),
-            values={"kv_layout": "static", "bytes_per_slot": 1024, "formula_bytes_per_slot": 1024},
+        *told(
+            345,
+            {"kv_layout": "static", "bytes_per_slot": 1024, "formula_bytes_per_slot": 1024},
         ),
     ]
 
@@ -106,19 +118,19 @@ def paged() -> list[Record]:
         *phase("warmup", 200, 290),
         Phase(t=at(300), name="run", edge="begin"),
         Blocks(t=at(300), request="a", gained=[7]),
-        step(300, 3, 4, pool_slots=64),
-        step(310, 4, 4, pool_slots=64),
+        step(300, 3, 4, pool=64, computed=3),
+        step(310, 4, 4, pool=64, computed=1),
         Blocks(t=at(320), request="a", gained=[9]),
-        step(320, 5, 8, pool_slots=64),
-        step(330, 6, 8, pool_slots=64),
-        Blocks(t=at(340), request="a", lost=[7, 9]),
+        step(320, 5, 8, pool=64, computed=1),
+        step(330, 6, 8, pool=64, computed=1),
+        Blocks(t=at(340), request="a", lost=[7, 9], stored=6),
         request("a", 3, 4, 300, 310, 340, 300),
-        step(340, 0, 0, pool_slots=64, running=0),
+        step(340, 0, 0, pool=64, running=0),
         Phase(t=at(350), name="run", edge="end"),
         *phase("teardown", 360, 400),
-        Facts(
-            t=at(355),
-            values={
+        *told(
+            355,
+            {
                 "kv_layout": "paged", "block_size": 4, "bytes_per_slot": 1024,
                 "formula_bytes_per_slot": 1024, "weights_bytes": 100 * MIB,
             },

@@ -8,8 +8,8 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from tests.measure.folder import GPU, MIB, Folder, at, host, phase, request, sample, step
-from traces.records import Blocks, Energy, Facts, Load, Phase, Record
+from tests.measure.folder import GPU, MIB, Folder, at, host, phase, request, sample, step, told
+from traces.records import Blocks, Energy, Load, Phase, Record
 
 STEP = 5.0
 BEGIN = 3000.0  # the run phase begins here, in milliseconds
@@ -36,7 +36,7 @@ def begin(layout: str, **facts: Any) -> list[Record]:
         *phase("import", 0, 1200),
         *phase("load", 1200, 2500),
         *phase("warmup", 2500, 2900),
-        Facts(t=at(2900), values=about),
+        *told(2900, about),
         Phase(t=at(BEGIN), name="run", edge="begin"),
     ]
 
@@ -77,7 +77,7 @@ def padded(requests: Asked, batch: int) -> Iterator[Record]:
             live = sum(p + i for _, p, o in rows if i < o)
             held = len(rows) * (longest + i)
             running = sum(i < o for _, _, o in rows)
-            yield step(now, live, held, pad_slots=held - live, running=running)
+            yield step(now, live, held, pad=held - live, running=running)
             now += STEP * 2
         for row, (name, prompt, output) in enumerate(rows):
             last = begun + output * STEP * 2
@@ -105,9 +105,7 @@ def paged(requests: Asked, block: int = 16, pool: int = 512, most: int = 8) -> I
                 yield Blocks(t=at(now), request=name, gained=gained)
         live = sum(one[1] + one[3] for one in running)
         held = sum(len(one[4]) for one in running) * block
-        yield step(
-            now, live, held, pool_slots=pool * block, running=len(running), waiting=len(waiting)
-        )
+        yield step(now, live, held, pool=pool * block, running=len(running), waiting=len(waiting))
         now += STEP * 1.5
         for one in running:
             one[3] += 1
@@ -116,7 +114,7 @@ def paged(requests: Asked, block: int = 16, pool: int = 512, most: int = 8) -> I
             free += one[4]
             yield Blocks(t=at(now), request=one[0], lost=one[4])
             yield request(one[0], one[1], one[2], one[5], one[5] + STEP * 1.5, now, BEGIN)
-    yield step(now, 0, 0, pool_slots=pool * block, running=0)
+    yield step(now, 0, 0, pool=pool * block, running=0)
     yield from end(now + 5)
 
 

@@ -14,6 +14,7 @@ from measure.build import build
 from measure.result import SCHEMA_VERSION, Result
 from tests.measure.folder import Folder, contiguous, meta, paged
 from traces.errors import Problem
+from traces.layout import CacheGroup, Layout, Rank
 
 ROOT = Path(__file__).parents[2]
 
@@ -140,6 +141,28 @@ def test_device_bytes_of_the_second_version_are_brought_above_the_baseline(resul
         cell = canonical.loads(json.dumps(plain).encode()).cells[0]
         assert (cell.phases[0].device_end, cell.phases[0].device_peak) == (end, None)
         assert cell.device_after == end
+
+
+def test_sizes_of_the_third_version_are_the_layout_of_one_group_on_one_rank(result):
+    """Blocks of 16 slots of 256 bytes: 4,096 each."""
+    plain = json.loads(canonical.dumps(result)) | {"schema": 3}
+    sizes = {"kv_layout": "paged", "block_size": 16, "bytes_per_slot": 256, "pool_bytes": 8192}
+    first, *others = plain["cells"]
+    for cell in plain["cells"]:
+        del cell["layout"]
+    first["engine"] = {**sizes, "weights_bytes": 7, "num_blocks": 1}
+    for cell in others:
+        cell["engine"] = {"num_blocks": 1}
+    found, *rest = canonical.loads(json.dumps(plain).encode()).cells
+    assert found.layout == Layout(
+        kind="paged", ranks=[Rank(weights_bytes=7, pool_bytes=8192)],
+        groups=[CacheGroup(bytes_per_token=256, block_tokens=16, bytes_per_block=4096)],
+    )  # fmt: skip
+    assert found.engine == {"num_blocks": 1}
+    assert {cell.layout for cell in rest} == {None}
+    first["engine"] = {"pool_bytes": "much"}
+    with pytest.raises(Problem, match=r"Expected `int \| null`, got `str` - at `\$.pool_bytes`"):
+        canonical.loads(json.dumps(plain).encode())
 
 
 def test_every_older_version_can_be_read():

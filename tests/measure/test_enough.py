@@ -10,8 +10,8 @@ from measure.ledger import close_ledger
 from measure.merge import merge
 from measure.result import Enough
 from measure.sampled import sampled
-from tests.measure.folder import GPU, MIB, at, phase, sample, step
-from traces.records import Alloc, Device, Facts, Phase, Record
+from tests.measure.folder import GPU, MIB, at, phase, sample, step, told
+from traces.records import Alloc, Device, Phase, Record
 
 
 def found(held: int, total_mib: int | None = 2000, **facts: Any) -> Enough | None:
@@ -34,9 +34,9 @@ def found(held: int, total_mib: int | None = 2000, **facts: Any) -> Enough | Non
         *phase("import", 0, 10),
         *allocs,
         Phase(t=at(20), name="run", edge="begin"),
-        step(20, 5, held, pool_slots=1584),
+        step(20, 5, held, pool=1584),
         Phase(t=at(90), name="run", edge="end"),
-        Facts(t=at(92), values={name: v for name, v in known.items() if v is not None}),
+        *told(92, known),
     ]
     card = Device(
         t=at(0), uuid=GPU, index=0, name="", driver="",

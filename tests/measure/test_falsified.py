@@ -7,7 +7,6 @@ be.
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from measure.build import Run
@@ -15,7 +14,7 @@ from measure.checks import run_checks
 from measure.ledger import close_ledger
 from measure.merge import merge
 from measure.timeline import Timeline
-from traces.records import Facts
+from traces.layout import CacheGroup, Rank
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 LEDGER = "ledger: sum of its lines against the measured total"
@@ -23,28 +22,24 @@ REST = "allocator at rest: weights, KV pool and mask against what is handed out"
 
 
 def failing(folder: str, label: str, repacked: bool = False, **factors: float) -> set[str]:
-    """The checks about memory that fail where these facts are scaled."""
+    """The checks about memory that fail where these sizes of the layout are scaled."""
     run = Run(REFERENCE / folder)
     files = run.find(label, 0)
     assert files is not None
-    records = [
-        msgspec.structs.replace(r, values=scaled(r.values, factors)) if isinstance(r, Facts) else r
-        for r in files.records()
-    ]
-    timeline: Timeline = merge(records, run.seen(files.boot_id))
+    timeline: Timeline = merge(files.records(), run.seen(files.boot_id))
+    for part in (timeline.layout.group, timeline.layout.rank):
+        scale(part, factors)
     timeline.facts.weights_repacked = repacked
     checks = run_checks(timeline, None, close_ledger(timeline, None), None, None)
     return {check.name for check in checks if check.verdict == "fail"} & {LEDGER, REST}
 
 
-def scaled(values: dict[str, object], factors: dict[str, float]) -> dict[str, object]:
-    return {
-        name: int(value * factors[name]) if name in factors and isinstance(value, int) else value
-        for name, value in values.items()
-    }
+def scale(part: CacheGroup | Rank, factors: dict[str, float]) -> None:
+    for name in factors.keys() & {*part.__struct_fields__}:
+        setattr(part, name, int((getattr(part, name) or 0) * factors[name]))
 
 
-KV_TIMES_3 = {"pool_bytes": 3.0, "bytes_per_slot": 3.0}
+KV_TIMES_3 = {"pool_bytes": 3.0, "bytes_per_token": 3.0}
 
 
 @pytest.mark.parametrize(

@@ -99,12 +99,12 @@ def test_a_short_full_load_has_no_rate_and_says_so(every, steps, why):
     assert found.full_load_itl_p50 is None
 
 
-def test_of_several_records_of_a_step_the_last_says_what_came():
+def test_of_several_records_of_a_step_the_first_says_what_came():
     """A step scheduled while another executes: its records are one step from 0 to 200 ms."""
     records: list[Record] = [
-        step(0, 1, 1, step=1, running=2, produced=1),
-        step(90, 1, 1, step=1, running=3, produced=2),
-        step(200, 0, 0, step=1, running=0, produced=0),
+        step(0, 1, 1, step=1, running=2, produced=2),
+        step(90, 1, 1, step=1, running=3),
+        step(200, 0, 0, step=1, running=0),
     ]
     found = token_steps(timeline(records, []))
     assert (found.begin.tolist(), found.end.tolist()) == ([at(0)], [at(200)])

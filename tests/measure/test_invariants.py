@@ -14,8 +14,8 @@ from measure import canonical
 from measure.build import Run, build
 from measure.invariants import broken
 from measure.result import Share
-from tests.measure.folder import Folder, contiguous, host, meta, request, step
-from traces.records import Record
+from tests.measure.folder import Folder, at, contiguous, host, meta, request, step
+from traces.records import Blocks, Kv, LaidOut, Record
 
 ROOT = Path(__file__).parents[2]
 ASKED = [{"id": "a", "text": None, "prompt_ids": [1] * 10, "output_tokens": 3}]
@@ -50,10 +50,26 @@ def without_requests() -> list[Record]:
     return [record for record in contiguous(SLOTS) if type(record).__name__ != "Request"]
 
 
+def early(record: Record) -> Record:
+    """A step's token counted one step before it is computed."""
+    if not isinstance(record, Kv) or not record.running:
+        return record
+    (slots,) = record.groups
+    slots = msgspec.structs.replace(slots, stored=slots.stored + 1)
+    return msgspec.structs.replace(record, groups=[slots])
+
+
+def one_head_more(record: Record) -> Record:
+    """Tensors with a head more than the model has."""
+    if isinstance(record, LaidOut):
+        record.layout.group.bytes_per_token = 2048
+    return record
+
+
 BREACHES = {
     "0 <= stored: stored -1, bound 0": replaced(step(310, -1, SLOTS)),
     "stored <= held: stored 101, bound 100": replaced(step(310, 101, SLOTS)),
-    "held <= pool: held 100, bound 50": replaced(step(310, 11, SLOTS, pool_slots=50)),
+    "held <= pool: held 100, bound 50": replaced(step(310, 11, SLOTS, pool=50)),
     # one request runs for all of the 40 ms, slots are held for 30 of them
     "peak >= mean: running 1 at most, 1.33333 on average": replaced(step(330, 0, 0)),
     "times in order: request a: first token at": replaced(
@@ -61,6 +77,18 @@ BREACHES = {
     ),
     "tokens out as asked: request a: 2 tokens, 3 were asked for": replaced(
         request("a", 10, 2, 300, 310, 330, 300)
+    ),
+    # the cache's own length, and ten in with three out
+    "stored at the last step: request a: 13, of 10 in and 3 out": replaced(
+        Blocks(t=at(330), request="a", lost=[0], stored=13)
+    ),
+    # 11 and 12 in the two decode steps; counted when they are scheduled, 12 and 13
+    "stored in decode steps: 25 by the counts, 23 by the lengths, over 2 records": (
+        lambda: [early(record) for record in contiguous(SLOTS)]
+    ),
+    # two heads where the shape has one
+    "bytes per token as the shape gives: 2048 by the tensors, 1024 by the shape": (
+        lambda: [one_head_more(record) for record in contiguous(SLOTS)]
     ),
     "tokens out as asked: 0 requests ended, 1 were asked for": without_requests,
 }  # fmt: skip

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from measure.kv import summarize
 from measure.merge import merge
 from tests.measure import simulate
-from tests.measure.folder import at, phase, request, step
-from traces.records import Alloc, Blocks, Facts, Phase, Record
+from tests.measure.folder import at, phase, request, step, told
+from traces.records import Alloc, Blocks, Phase, Record
 
 
 def summed(records: list[Record]) -> Any:
@@ -22,7 +22,7 @@ def run(steps: list[Record], begin: float = 0, end: float = 100, **facts: Any) -
     """A run phase around some steps."""
     begun = Phase(t=at(begin), name="run", edge="begin")
     ended = Phase(t=at(end), name="run", edge="end")
-    return [begun, *steps, ended, Facts(t=at(end), values={"bytes_per_slot": 100, **facts})]
+    return [begun, *steps, ended, *told(end, {"bytes_per_slot": 100, **facts})]
 
 
 def test_efficiency_weighs_by_time_not_by_step():
@@ -58,7 +58,7 @@ def test_no_step_gives_no_summary():
 
 
 def test_padding_is_as_the_worker_counted_it():
-    found = summed(run([step(0, 30, 100, pad_slots=70)], kv_layout="padded"))
+    found = summed(run([step(0, 30, 100, pad=70)], kv_layout="padded"))
     assert found.waste["padding"].value == pytest.approx(0.7)
     assert found.waste["padding"].how == "measured"
     assert found.waste["internal"].value == 0

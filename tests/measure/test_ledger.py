@@ -7,8 +7,8 @@ import pytest
 from measure.ledger import close_ledger
 from measure.merge import merge
 from measure.sampled import sampled
-from tests.measure.folder import MIB, at, host, phase, sample, step
-from traces.records import Alloc, Facts, Phase, Record
+from tests.measure.folder import MIB, at, host, phase, sample, step, told
+from traces.records import Alloc, Phase, Record
 
 
 def allocated(
@@ -37,10 +37,10 @@ def gpu(peak_mib: int = 2000, **facts: Any) -> Any:
         *phase("import", 0, 10),
         allocated(15, "warmup.end", 1530),
         Phase(t=at(20), name="run", edge="begin"),
-        step(20, 5, 16, pool_slots=1000),
+        step(20, 5, 16, pool=1000),
         Phase(t=at(90), name="run", edge="end"),
         allocated(91, "run.end", 1530, 1730, peak=1630),
-        Facts(t=at(92), values={name: v for name, v in known.items() if v is not None}),
+        *told(92, known),
     ]  # fmt: skip
     seen = sampled([sample(0, 10), sample(30, 500), sample(50, peak_mib), sample(60, 900)])
     return close_ledger(merge(records, seen), 10 * MIB)
@@ -105,7 +105,7 @@ def growing(kv_scale: int = 1, peaks: bool = True) -> Any:
         step(40, 0, 0),
         Phase(t=at(90), name="run", edge="end"),
         allocated(91, "run.end", 520, 700, peak=520 if peaks else 660),
-        Facts(t=at(92), values=values),
+        *told(92, values),
     ]
     return merge(records, sampled([sample(0, 0), sample(50, 900)]))
 
@@ -195,7 +195,7 @@ def on_a_cpu(heap_mib: int | None, mapped_mib: int = 0, layout: str = "static") 
         Phase(t=at(9100), name="run", edge="begin"),
         step(9100, 5, 50),
         Phase(t=at(20_000), name="run", edge="end"),
-        Facts(t=at(20_000), values=values),
+        *told(20_000, values),
     ]
     rest = heap_mib and heap_mib - 10
     for where, grown, slack in (

@@ -10,8 +10,8 @@ from measure.kv import summarize
 from measure.merge import merge
 from measure.steps import KvSteps, kv_steps
 from measure.timeline import Timeline
-from tests.measure.folder import at, phase, request
-from traces.records import Blocks, Facts, Kv, Record
+from tests.measure.folder import at, phase, request, step, told
+from traces.records import Blocks, Record
 
 # Blocks of 32, 64 tokens a step, a step scheduled ahead; a: 40 in, 3 out; b: 70 in, 2 out; c: 33
 # in, 4 out. What was written when each step was scheduled: tokens, blocks, requests in the
@@ -24,13 +24,10 @@ STORED = [64, 64, 128, 146, 34, 35, 36, 0]
 def records(**facts: Any) -> list[Record]:
     """A run of a step a millisecond, from 10 on; what ends gives its blocks back."""
     kvs = [
-        Kv(
-            t=at(10 + n), step=n + 1, live_tokens=tokens, reserved_slots=blocks * 32,
-            pool_slots=320, running=running,
-        )
+        step(10 + n, tokens, blocks * 32, step=n + 1, pool=320, running=running)
         for n, (tokens, blocks, running) in enumerate(SCHEDULED)
     ]  # fmt: skip
-    kvs.append(Kv(t=at(17), step=7, live_tokens=0, reserved_slots=0, pool_slots=320, running=0))
+    kvs.append(step(17, 0, 0, step=7, pool=320, running=0))
     tables = {"a": [0, 1], "b": [2, 3, 4], "c": [5, 6]}
     gained = [(10, "a", [0, 1]), (10, "b", [2]), (11, "b", [3, 4]), (11, "c", [5]), (12, "c", [6])]
     changes = [Blocks(t=at(t), request=name, gained=blocks) for t, name, blocks in gained]
@@ -38,7 +35,7 @@ def records(**facts: Any) -> list[Record]:
     changes += [Blocks(t=at(ends[name]), request=name, lost=tables[name]) for name in tables]
     asked = {"a": (40, 3), "b": (70, 2), "c": (33, 4)}
     return [
-        Facts(t=at(9), values={"kv_layout": "paged", "block_size": 32, **facts}),
+        *told(9, {"kv_layout": "paged", "block_size": 32, **facts}),
         *phase("run", 10, 18),
         *kvs,
         *changes,
@@ -63,11 +60,11 @@ def test_a_record_tells_of_the_step_before_the_one_it_counted():
     found = steps(timeline)
     assert found.stored.tolist() == STORED
     assert found.ahead.tolist() == [0, 64, 18, 1, 1, 1, 0, 0]
-    told = summary(timeline)
-    assert told.counted == "restated"
+    counts = summary(timeline)
+    assert counts.counted == "restated"
     # A millisecond each: 64 + 64 + 128 + 146 + 34 + 35 + 36 of 32 x (3 + 6 + 7 + 7 + 2 + 2 + 2).
-    assert told.efficiency == pytest.approx(507 / 928)
-    assert told.waste["scheduled_ahead"].value == pytest.approx(85 / 928)
+    assert counts.efficiency == pytest.approx(507 / 928)
+    assert counts.waste["scheduled_ahead"].value == pytest.approx(85 / 928)
 
 
 @pytest.mark.parametrize(
@@ -83,10 +80,7 @@ def test_what_was_counted_right_is_left_alone(facts):
 
 def test_what_cannot_be_told_stays_as_it_was_counted_and_says_so():
     shared = records(settings={"async_scheduling": True})
-    shared.append(
-        Kv(t=at(17.5), step=8, live_tokens=0, reserved_slots=0, pool_slots=320, shared_slots=32,
-           running=0)
-    )  # fmt: skip
+    shared.append(step(17.5, 0, 0, step=8, pool=320, shared=32, running=0))
     timeline = merge(shared)
     assert summary(timeline).counted == "scheduled"
     assert steps(timeline).stored[1] == 128
@@ -94,12 +88,11 @@ def test_what_cannot_be_told_stays_as_it_was_counted_and_says_so():
 
 def test_of_several_records_of_a_step_the_last_counts_once():
     """Two steps, each told of twice: 32 of 64 then 32 of 96 slots; 64 of 96, then of 128."""
-    told = [(1, 32, 64, 10), (1, 32, 96, 11), (2, 64, 96, 12), (2, 64, 128, 15), (2, 0, 0, 16)]
+    kept = [(1, 32, 64, 10), (1, 32, 96, 11), (2, 64, 96, 12), (2, 64, 128, 15), (2, 0, 0, 16)]
     kvs = [
-        Kv(t=at(t), step=step, live_tokens=stored, reserved_slots=held, pool_slots=320,
-           running=int(held > 0))
-        for step, stored, held, t in told
-    ]  # fmt: skip
+        step(t, stored, held, step=number, pool=320, running=int(held > 0))
+        for number, stored, held, t in kept
+    ]
     timeline = merge([*phase("run", 10, 17), *kvs])
     found = summary(timeline)
     assert found.steps == 2

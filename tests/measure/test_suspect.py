@@ -103,10 +103,10 @@ def test_steps_that_differ_in_what_they_do_are_not_like():
     early, late = decode([10.0] * 42), decode([20.0] * 42)
     for record in late:
         record.t += at(500) - at(0)
-        record.live_tokens += 1000
+        record.groups[0].stored += 1000
     assert of_a_run([], early + late) == []
     for record in late:
-        record.live_tokens -= 1000
+        record.groups[0].stored -= 1000
     assert len(of_a_run([], early + late)) == 1
 
 

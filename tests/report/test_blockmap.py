@@ -7,7 +7,7 @@ import msgspec
 from measure.merge import merge
 from report.blockmap import MOST, block_map, drawing
 from tests.measure import simulate
-from tests.measure.folder import at, contiguous, paged, request
+from tests.measure.folder import at, contiguous, paged, request, told
 from traces.records import Blocks, Facts, Phase, Record
 
 
@@ -79,7 +79,7 @@ def test_with_too_many_only_every_nth_block_is_drawn():
     count = 2 * MOST
     records.append(Blocks(t=at(1), request="a", gained=list(range(count))))
     records.append(Phase(t=at(9), name="run", edge="end"))
-    records.append(Facts(t=at(9), values={"kv_layout": "paged", "block_size": 1}))
+    records += told(9, {"kv_layout": "paged", "block_size": 1})
     found = drawn(records)
     assert len(found["row"]) <= MOST
     assert found["every"] == 2

@@ -143,12 +143,10 @@ def test_a_field_of_a_wrong_type_is_one_line(folder, section, value, place):
 
 def test_an_engines_fact_of_a_wrong_type_is_one_line(folder):
     with (folder / "cells" / "vllm.r0" / "worker.jsonl").open("a") as trace:
-        trace.write(
-            '{"v":1,"k":"facts","t":9000000000000000000,"values":{"bytes_per_slot":"many"}}\n'
-        )
+        trace.write('{"v":2,"k":"facts","t":9000000000000000000,"values":{"num_blocks":"many"}}\n')
     done = pagedbench("report", folder)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "bytes_per_slot" in done.stderr
+    assert "num_blocks" in done.stderr
 
 
 @pytest.mark.parametrize(

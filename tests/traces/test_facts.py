@@ -6,7 +6,7 @@ from traces.errors import Problem
 from traces.facts import AT_EDGES, EngineFacts, from_values, to_values
 
 SAID = {
-    "kv_layout": "paged", "bytes_per_slot": 256, "settings": {}, "engine_kv_usage_peak": 0.5,
+    "num_blocks": 99, "formula_bytes_per_slot": 256, "settings": {}, "engine_kv_usage_peak": 0.5,
     "outside_allocator_bytes.load.end": None, "pss_files_bytes.run.end": 7,
     "context_at_import_bytes": None, "max_cache_len": None, "pss_files_bytes": 3, "extras": 4,
     "environment": ["PATH"],
@@ -20,7 +20,7 @@ def test_everything_that_was_said_is_kept():
 
 def test_known_facts_are_attributes_and_the_rest_extras():
     found = from_values(SAID)
-    assert (found.kv_layout, found.bytes_per_slot, found.max_cache_len) == ("paged", 256, None)
+    assert (found.num_blocks, found.formula_bytes_per_slot, found.max_cache_len) == (99, 256, None)
     assert found.outside_allocator_bytes == {"load.end": None}
     assert found.pss_files_bytes == {"run.end": 7}
     assert found.extras["environment"] == ["PATH"]
@@ -33,7 +33,7 @@ def test_facts_of_edges_are_the_mappings_that_begin_empty():
 
 
 @pytest.mark.parametrize(
-    "said", [{"bytes_per_slot": "many"}, {"pss_files_bytes.run.end": []}, {"settings": 5}]
+    "said", [{"num_blocks": "many"}, {"pss_files_bytes.run.end": []}, {"settings": 5}]
 )
 def test_a_wrong_type_is_one_line(said):
     with pytest.raises(Problem, match=r"worker a: .*Expected .*got") as caught:

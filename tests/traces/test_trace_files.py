@@ -7,7 +7,7 @@ import time
 import tracemalloc
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import pytest
@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from traces import clock
 from traces.errors import Problem
 from traces.reader import Damage, TraceError, kept, read, traces_in
-from traces.records import FORMAT_VERSION, AnyRecord, Facts, Header, Kv, Phase, Request
+from traces.records import FORMAT_VERSION, AnyRecord, Facts, Header, Kv, Phase, Request, Slots
 from traces.writer import Writer
 
 HEADER = (
-    b'{"v":1,"k":"header","t":1,"clock":"CLOCK_MONOTONIC","boot_id":"b","wall_ns":2,"host":"h",'
+    b'{"v":2,"k":"header","t":1,"clock":"CLOCK_MONOTONIC","boot_id":"b","wall_ns":2,"host":"h",'
     b'"pid":3,"writer":"w"}\n'
 )
-PHASE = b'{"v":1,"k":"phase","t":7,"name":"run","edge":"begin"}\n'
+PHASE = b'{"v":2,"k":"phase","t":7,"name":"run","edge":"begin"}\n'
 KINDS = AnyRecord.__args__
 
 numbers = st.integers(-(2**63), 2**63 - 1)
@@ -52,6 +52,10 @@ def record_of(kind):
 def value_of(kind):
     if kind in SIMPLE:
         return SIMPLE[kind]
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return record_of(kind)
+    if get_origin(kind) is Literal:
+        return st.sampled_from(get_args(kind))
     parts = [value_of(part) for part in get_args(kind)]
     if get_origin(kind) is dict:
         return st.dictionaries(*parts, max_size=2)
@@ -98,7 +102,7 @@ def test_a_line_says_version_kind_and_time_first(tmp_path):
     with Writer(tmp_path / "t.jsonl", "test", {"cell": "a"}) as writer:
         writer.write(Phase(t=5, name="run", edge="end"))
     header, phase = (tmp_path / "t.jsonl").read_bytes().splitlines()
-    assert phase == b'{"v":1,"k":"phase","t":5,"name":"run","edge":"end"}'
+    assert phase == b'{"v":2,"k":"phase","t":5,"name":"run","edge":"end"}'
     first = json.loads(header)
     assert list(first)[:3] == ["v", "k", "t"]
     assert (first["v"], first["k"], first["clock"]) == (FORMAT_VERSION, "header", "CLOCK_MONOTONIC")
@@ -147,11 +151,11 @@ def test_a_torn_last_line_is_said_and_the_rest_is_kept(file):
     "line",
     [
         b"\n", b"{}\n", b"null\n", b"[]\n", b"\x00\x00\n", b"\xff\xfe\n", b"{\n", b'"\\ud800"\n',
-        b'{"v":1,"k":"no such kind","t":1}\n', b'{"v":1,"t":1}\n', b'{"v":1,"k":["phase"],"t":1}\n',
-        b'{"v":1,"k":"phase","t":"now","name":"run","edge":"end"}\n',
-        b'{"v":1,"k":"phase","t":1}\n', b'{"v":1,"k":"phase","t":1e999,"name":"","edge":""}\n',
-        b'{"v":1,"k":"facts","t":1,"values":' + b"[" * 100_000 + b"\n", b"9" * 100_000 + b"\n",
-        b'{"v":1,"k":"phase","t":1,"name":"\xed\xa0\x80","edge":""}\n',
+        b'{"v":2,"k":"no such kind","t":1}\n', b'{"v":2,"t":1}\n', b'{"v":2,"k":["phase"],"t":1}\n',
+        b'{"v":2,"k":"phase","t":"now","name":"run","edge":"end"}\n',
+        b'{"v":2,"k":"phase","t":1}\n', b'{"v":2,"k":"phase","t":1e999,"name":"","edge":""}\n',
+        b'{"v":2,"k":"facts","t":1,"values":' + b"[" * 100_000 + b"\n", b"9" * 100_000 + b"\n",
+        b'{"v":2,"k":"phase","t":1,"name":"\xed\xa0\x80","edge":""}\n',
     ],
 )  # fmt: skip
 def test_a_bad_line_is_counted_and_the_good_ones_around_it_kept(file, line):
@@ -188,8 +192,9 @@ def test_a_line_without_end_is_damage_not_memory(file, monkeypatch):
         (b"[" * 100_000, "no header line"),
         (PHASE, "first line: 'phase'"),
         (HEADER.replace(b'"pid":3,', b""), "first line: 'header'"),
-        (HEADER.replace(b'"v":1', b'"v":2'), "trace format 2, this pagedbench reads 1"),
-        (HEADER.replace(b'"v":1', b'"v":"1"'), "no header line"),
+        (HEADER.replace(b'"v":2', b'"v":3'), "trace format 3, this pagedbench reads 2 and older"),
+        (HEADER.replace(b'"v":2', b'"v":0'), "trace format 0, this pagedbench reads 2 and older"),
+        (HEADER.replace(b'"v":2', b'"v":"1"'), "no header line"),
     ],
 )
 def test_a_file_that_is_not_ours_is_refused_in_one_line(file, first, says):
@@ -210,9 +215,7 @@ def test_reading_takes_little_memory_whatever_the_size(tmp_path):
     path = tmp_path / "t.jsonl"
     with Writer(path, "test") as writer:
         for step in range(20_000):
-            writer.write(
-                Kv(t=step, step=step, live_tokens=1, reserved_slots=2, pool_slots=3, running=1)
-            )
+            writer.write(Kv(t=step, step=step, groups=[Slots(2, 1)], pool=3, running=1))
     tracemalloc.start()
     count = sum(1 for _ in read(path))
     peak = tracemalloc.get_traced_memory()[1]

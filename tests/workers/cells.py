@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from traces.job import Job, Prompt, Workload
+from traces.layout import Layout
 from traces.reader import read
-from traces.records import AnyRecord, Blocks, Facts, Kv, Phase, Request
+from traces.records import AnyRecord, Blocks, Facts, Kv, LaidOut, Phase, Request
 from workers.workloads import fingerprint
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ FOREVER = 1 << 63
 
 @dataclass
 class Ran:
-    """What a cell left behind; everything but `facts` is of the run phase."""
+    """What a cell left behind; everything but `facts` and `layout` is of the run phase."""
 
     folder: Path
     code: int
@@ -46,6 +47,7 @@ class Ran:
     blocks: list[Blocks] = field(default_factory=list)
     requests: dict[str, Request] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    layout: Layout = field(default_factory=Layout)
     seen: list[dict[str, Any]] = field(default_factory=list)
 
     def take(self, records: list[AnyRecord]) -> tuple[int, int]:
@@ -55,6 +57,8 @@ class Ran:
         for record in records:
             if isinstance(record, Facts):
                 self.facts |= record.values
+            elif isinstance(record, LaidOut):
+                self.layout = record.layout
             elif not begin <= record.t <= end:
                 continue
             elif isinstance(record, Kv):

@@ -105,7 +105,7 @@ def run(model: str, trace: str, case: Case) -> str:
         flying.append((output, tokens(output, engine.requests)))
         if len(flying) == case.in_flight:
             engine.update_from_output(*flying.popleft())
-    kept = engine._names, engine._tables, engine._holders
+    kept = engine._names, engine._theirs, engine._tables, engine._holders
     engine.shutdown()
     managers = engine.kv_cache_manager.coordinator.single_type_managers
     wrapped = [name for manager in managers for name, value in vars(manager).items()

@@ -31,9 +31,9 @@ def test_stored_is_what_the_executing_step_and_those_before_it_computed(ahead):
         left = [p for p in found.prompts if p.output_tokens >= n]
         on = [p for p in left if p.output_tokens > n]
         held = [len(p.prompt_ids) + min(n + 1, p.output_tokens) - 1 for p in left]
-        assert kv.live_tokens == sum(len(p.prompt_ids) + n - 1 for p in left)
-        assert kv.ahead_tokens == len(on)
-        assert kv.reserved_slots == sum(-(-length // BLOCK) * BLOCK for length in held)
+        assert kv.groups[0].stored == sum(len(p.prompt_ids) + n - 1 for p in left)
+        assert kv.groups[0].ahead == len(on)
+        assert kv.groups[0].held == sum(-(-length // BLOCK) * BLOCK for length in held)
         assert kv.running == len(left)
     assert list(last) == [*range(1, max(p.output_tokens for p in found.prompts) + 1)]
 
@@ -48,7 +48,8 @@ def test_chunks_of_a_prompt_count_from_the_step_that_computes_them(model, tmp_pa
     case = Case(requests=asked, blocks=64, tokens=64, in_flight=2)
     (found,) = cells.scheduled(tmp_path / "cell", model, [case])
     counts = [
-        (kv.step, kv.live_tokens, kv.ahead_tokens, kv.reserved_slots // BLOCK) for kv in found.kv
+        (kv.step, kv.groups[0].stored, kv.groups[0].ahead, kv.groups[0].held // BLOCK)
+        for kv in found.kv
     ]
     assert counts == [
         (1, 64, 0, 3),  # scheduled 1: a 2 blocks, b 1
@@ -64,6 +65,15 @@ def test_chunks_of_a_prompt_count_from_the_step_that_computes_them(model, tmp_pa
         (6, 36, 0, 2),  # nothing to schedule: that is no step
         (6, 0, 0, 0),
     ]
+    # Of each step once: a gets a token of steps 1 to 3, b of 2 and 3, c of 3 to 6.
+    told = [(kv.step, kv.computed, kv.produced) for kv in found.kv if kv.computed is not None]
+    assert told == [(1, 64, 1), (2, 64, 2), (3, 18, 3), (4, 1, 1), (5, 1, 1), (6, 1, 1)]
+    assert sum(kv.produced is not None for kv in found.kv) == len(told)
+    ends = {blocks.request: blocks.stored for blocks in found.blocks if blocks.lost}
+    assert ends == {p.id: len(p.prompt_ids) + p.output_tokens - 1 for p in asked}
+    assert [kv.free_blocks for kv in found.kv] == [
+        64 - kv.groups[0].held // BLOCK for kv in found.kv
+    ]
 
 
 @pytest.mark.parametrize("plan", ["distinct", "tight"])
@@ -71,9 +81,9 @@ def test_blocks_records_add_up(ahead, plan):
     for kv, tables in ahead(plan).tables():
         held = [block for table in tables.values() for block in table]
         assert len(held) == len(set(held))
-        assert len(held) * BLOCK == kv.reserved_slots
+        assert len(held) * BLOCK == kv.groups[0].held
         assert len(tables) == kv.running
-        assert kv.shared_slots == 0
+        assert kv.groups[0].shared == 0
     assert not tables
 
 
@@ -81,6 +91,6 @@ def test_who_gives_way_is_counted_and_comes_back(ahead):
     found = ahead("tight")
     assert sum(kv.preempted for kv in found.kv) > 0
     assert max(kv.waiting for kv in found.kv) > 0
-    assert max(kv.reserved_slots for kv in found.kv) <= plans.TIGHT_BLOCKS * BLOCK
-    assert all(0 <= kv.live_tokens <= kv.reserved_slots for kv in found.kv)
+    assert max(kv.groups[0].held for kv in found.kv) <= plans.TIGHT_BLOCKS * BLOCK
+    assert all(0 <= kv.groups[0].stored <= kv.groups[0].held for kv in found.kv)
     assert {change.request for change in found.blocks} == {p.id for p in found.prompts}

@@ -2,8 +2,11 @@
 
 import pytest
 
+from measure.merge import merge
+from measure.stored import decoded, last_steps
 from tests.workers import cells, plans
 from tests.workers.cells import BACKENDS
+from tests.workers.test_stored import records
 from traces.job import Point
 from traces.reader import read
 from traces.records import Phase, Request
@@ -54,8 +57,20 @@ def test_the_full_load_runs_from_the_first_step_on(ran, backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_nothing_is_held_afterwards(ran, backend):
     last = ran(backend, "hurried").kv[-1]
-    assert (last.running, last.waiting, last.live_tokens) == (0, 0, 0)
-    assert last.reserved_slots == (plans.ROWS * cells.MAX_LENGTH if backend == "hf-static" else 0)
+    assert (last.running, last.waiting, last.groups[0].stored) == (0, 0, 0)
+    assert last.groups[0].held == (plans.ROWS * cells.MAX_LENGTH if backend == "hf-static" else 0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_was_given_up_breaks_no_law_of_what_is_stored(ran, backend):
+    """The laws are of requests that came to their end, and of steps with no other."""
+    found = ran(backend, "hurried")
+    timeline = merge(records(found))
+    ends = last_steps(timeline)
+    assert {last.name for last in ends} == {r.id for r in found.requests.values() if not r.ended}
+    assert all(last.tokens == last.prompt + last.output - 1 for last in ends)
+    steps = decoded(timeline)
+    assert steps is None or steps.counted == steps.by_lengths
 
 
 @pytest.mark.parametrize("backend", ["hf-sequential", "hf-paged", "vllm"])

@@ -8,7 +8,8 @@ import pytest
 
 from tests.workers import cells, plans
 from tests.workers.cells import BLOCK, PAGED
-from tests.workers.tiny import BYTES_PER_SLOT
+from tests.workers.tiny import BYTES_PER_SLOT, LAYERS
+from traces.records import Slots
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +21,7 @@ everywhere = pytest.mark.parametrize(("backend", "plan"), CELLS)
 def test_every_step_is_as_worked_out_by_hand(ran, backend):
     found = ran(backend)
     counted = [
-        plans.Step(kv.live_tokens, kv.reserved_slots, kv.pad_slots, kv.running)
+        plans.Step(kv.groups[0].stored, kv.groups[0].held, kv.groups[0].pad, kv.running)
         for kv in found.steps
     ]
     assert counted == plans.paged(found.prompts)
@@ -28,8 +29,8 @@ def test_every_step_is_as_worked_out_by_hand(ran, backend):
 
 def test_the_two_paged_engines_hold_the_same_blocks_at_every_step(ran):
     theirs, ours = ran("hf-paged").steps, ran("vllm").steps
-    assert [kv.reserved_slots for kv in theirs] == [kv.reserved_slots for kv in ours]
-    assert [kv.live_tokens for kv in theirs] == [kv.live_tokens for kv in ours]
+    assert [kv.groups[0].held for kv in theirs] == [kv.groups[0].held for kv in ours]
+    assert [kv.groups[0].stored for kv in theirs] == [kv.groups[0].stored for kv in ours]
 
 
 @everywhere
@@ -37,10 +38,10 @@ def test_live_tokens_are_the_places_that_attention_reads(ran, backend, plan):
     found = ran(backend, plan)
     for kv, seen in zip(found.steps, found.eyes("step"), strict=True):
         if seen["sequences"] == kv.running:
-            assert kv.live_tokens == seen["places"]
+            assert kv.groups[0].stored == seen["places"]
         else:  # Transformers leaves a request out of a step when no block is free for it
             assert (backend, plan) == ("hf-paged", "tight")
-            assert kv.live_tokens > seen["places"]
+            assert kv.groups[0].stored > seen["places"]
 
 
 @everywhere
@@ -48,9 +49,9 @@ def test_reserved_slots_are_the_blocks_in_the_tables_of_the_model(ran, backend, 
     found = ran(backend, plan)
     for kv, seen in zip(found.steps, found.eyes("step"), strict=True):
         if seen["sequences"] == kv.running:
-            assert kv.reserved_slots == len(seen["blocks"]) * BLOCK
+            assert kv.groups[0].held == len(seen["blocks"]) * BLOCK
         if "tables" in seen:
-            assert kv.shared_slots == (seen["tables"] - len(seen["blocks"])) * BLOCK
+            assert kv.groups[0].shared == (seen["tables"] - len(seen["blocks"])) * BLOCK
 
 
 @everywhere
@@ -60,8 +61,8 @@ def test_blocks_records_add_up_to_the_tables(ran, backend, plan):
     steps = iter(found.eyes("step"))
     for kv, tables in found.tables():
         held = [block for table in tables.values() for block in table]
-        assert len(held) * BLOCK == kv.reserved_slots + kv.shared_slots
-        assert len(set(held)) * BLOCK == kv.reserved_slots
+        assert len(held) * BLOCK == kv.groups[0].held + kv.groups[0].shared
+        assert len(set(held)) * BLOCK == kv.groups[0].held
         assert len(tables) == kv.running
         if kv.running:
             seen = next(steps)
@@ -74,15 +75,15 @@ def test_blocks_records_add_up_to_the_tables(ran, backend, plan):
 @everywhere
 def test_counts_are_possible(ran, backend, plan):
     for kv in ran(backend, plan).kv:
-        assert 0 <= kv.live_tokens <= kv.reserved_slots <= kv.pool_slots
-        assert kv.pad_slots == 0
-        assert kv.ahead_tokens == 0  # on a CPU no engine schedules ahead
+        assert 0 <= kv.groups[0].stored <= kv.groups[0].held <= kv.pool
+        assert kv.groups[0].pad == 0
+        assert kv.groups[0].ahead == 0  # on a CPU no engine schedules ahead
 
 
 @everywhere
 def test_nothing_is_held_at_the_end(ran, backend, plan):
     last = ran(backend, plan).kv[-1]
-    assert (last.running, last.waiting, last.live_tokens, last.reserved_slots) == (0, 0, 0, 0)
+    assert (last.running, last.waiting, last.groups) == (0, 0, [Slots(0, 0)])
 
 
 @pytest.mark.parametrize("plan", ["distinct", "shared", "tight"])
@@ -113,7 +114,7 @@ def test_the_gauge_at_its_peak_is_that_of_the_tables(ran, plan):
     """
     found = ran("vllm", plan)
     most = max(len({b for table in tables.values() for b in table}) for _, tables in found.tables())
-    assert max(kv.reserved_slots for kv in found.kv) == most * BLOCK
+    assert max(kv.groups[0].held for kv in found.kv) == most * BLOCK
     peak = found.facts["engine_kv_usage_peak"] * found.facts["num_blocks"]
     assert peak == pytest.approx(most)
 
@@ -128,20 +129,20 @@ def test_vllm_counts_as_many_preemptions(ran, plan):
 def test_vllm_holds_a_shared_prefix_once_from_the_first_step_on(ran):
     found = ran("vllm", "shared")
     saved = [plans.PREFIX * (kv.running - 1) for kv in found.steps]
-    assert [kv.shared_slots for kv in found.steps] == saved
+    assert [kv.groups[0].shared for kv in found.steps] == saved
 
 
 def test_transformers_shares_a_prefix_after_the_step_that_computed_it(ran):
     """It finds equal blocks when they are full, and lets go of all but one of them."""
     found = ran("hf-paged", "shared")
     saved = [plans.PREFIX * (kv.running - 1) for kv in found.steps]
-    assert [kv.shared_slots for kv in found.steps] == [0, *saved[1:]]
+    assert [kv.groups[0].shared for kv in found.steps] == [0, *saved[1:]]
 
 
 @pytest.mark.parametrize("backend", PAGED)
 def test_nothing_is_shared_when_prefix_caching_is_off(ran, backend):
     for kv in ran(backend, "tight").kv:
-        assert kv.shared_slots == 0
+        assert kv.groups[0].shared == 0
 
 
 @pytest.mark.parametrize("backend", PAGED)
@@ -150,17 +151,19 @@ def test_the_pool_is_the_budget(ran, backend, plan):
     found, budget = ran(backend, plan), plans.PLANS[plan].budget(backend)
     block = BLOCK * BYTES_PER_SLOT
     (pool,) = (line["bytes"] for line in found.eyes("pool"))
-    assert pool == found.facts["pool_bytes"]
+    assert pool == found.layout.rank.pool_bytes
     assert budget - block < pool <= budget
     usable = pool // block - plans.SPARE_BLOCKS[backend]
     assert found.facts["num_blocks"] == usable
-    assert {kv.pool_slots for kv in found.kv} == {usable * BLOCK}
+    assert {kv.pool for kv in found.kv} == {usable * BLOCK}
 
 
 @everywhere
 def test_bytes_per_slot_are_those_of_the_pool(ran, backend, plan):
-    assert ran(backend, plan).facts["bytes_per_slot"] == BYTES_PER_SLOT
-    assert ran(backend, plan).facts["block_size"] == BLOCK
+    group = ran(backend, plan).layout.group
+    assert group.bytes_per_token == BYTES_PER_SLOT
+    assert (group.block_tokens, group.bytes_per_block) == (BLOCK, BLOCK * BYTES_PER_SLOT)
+    assert group.layers == LAYERS
 
 
 @pytest.mark.parametrize("backend", PAGED)
@@ -168,7 +171,7 @@ def test_a_tight_pool_makes_requests_wait_and_give_way(ran, backend):
     found = ran(backend, "tight")
     assert max(kv.waiting for kv in found.kv) > 0
     assert sum(kv.preempted for kv in found.kv) > 0
-    assert max(kv.reserved_slots for kv in found.kv) <= plans.TIGHT_BLOCKS * BLOCK
+    assert max(kv.groups[0].held for kv in found.kv) <= plans.TIGHT_BLOCKS * BLOCK
     assert max(kv.running for kv in found.kv) < len(found.prompts)
 
 
@@ -186,5 +189,5 @@ def test_attention_and_tokens_of_a_step_are_as_asked(ran, model, tmp_path):
     assert found.facts["mask_bytes"] // (16 * 4) >= found.facts["num_blocks"]
     assert max(step["written"] for step in found.eyes("step")) <= 16
     assert found.outputs == ran("hf-paged").outputs
-    assert all(0 <= kv.live_tokens <= kv.reserved_slots for kv in found.kv)
+    assert all(0 <= kv.groups[0].stored <= kv.groups[0].held for kv in found.kv)
     assert ran("hf-paged").facts["settings"]["attention"] == "sdpa"

@@ -4,9 +4,11 @@ from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
-from traces.facts import EngineFacts
+from traces.layout import CacheGroup, Layout
+from traces.records import Slots
 from workers.hf_paged import Worker
 from workers.hf_paged_view import PagedView
 from workers.torch_memory import tensor_bytes
@@ -36,13 +38,18 @@ class Log:
     def __init__(self) -> None:
         self.kvs: list[dict[str, Any]] = []
         self.changes: list[tuple[str, list[int], list[int]]] = []
+        self.ends: list[tuple[str, int]] = []
         self.requests: list[tuple[Any, ...]] = []
 
-    def kv(self, t: int, **counts: int) -> None:
-        self.kvs.append(counts)
+    def kv(self, t: int, slots: Slots, pool: int, **counts: int) -> None:
+        self.kvs.append({**msgspec.structs.asdict(slots), "pool": pool, **counts})
 
-    def blocks(self, t: int, request: str, gained: list[int], lost: list[int]) -> None:
+    def blocks(
+        self, t: int, request: str, gained: list[int], lost: list[int], stored: int | None = None
+    ) -> None:
         self.changes.append((request, gained, lost))
+        if stored is not None:
+            self.ends.append((request, stored))
 
     def request(self, *said: Any) -> None:
         self.requests.append(said)
@@ -87,11 +94,12 @@ def view(cache: Any, active: Any) -> tuple[PagedView, Log]:
     return PagedView(log, cache, active), log  # type: ignore[arg-type]
 
 
-def step(*lengths: int) -> list[Any]:
-    """What a step takes of its requests; the first is in the middle of its prompt."""
+def step(*lengths: int, produces: bool = True) -> list[Any]:
+    """What a step takes of its requests, a and b, which had 10 tokens stored each."""
+    states = [SimpleNamespace(request_id=name, position_offset=10) for name in "ab"]
     return [
-        SimpleNamespace(query_length=length, has_new_token=number > 0)
-        for number, length in enumerate(lengths)
+        SimpleNamespace(state=state, query_length=n, has_new_token=produces)
+        for state, n in zip(states, lengths, strict=False)
     ]
 
 
@@ -101,12 +109,12 @@ both = pytest.mark.parametrize("cache", [older, newer])
 @both
 def test_a_step_counts_what_is_stored_at_its_end(cache):
     seen, log = view(cache(5, {"a": [0, 1], "b": [7]}), scheduler({"a": 16, "b": 0}, ("c",)))
-    seen.count(0, step(1, 9))
+    seen.count(0, [*step(1), *step(9, produces=False)])  # of b a part of its prompt
     assert log.kvs == [
         {
             "stored": 26, "held": 3 * BLOCK, "pool": BLOCKS * BLOCK,
-            "shared_slots": 0, "running": 2, "waiting": 1, "preempted": 0,
-            "computed": 10, "produced": 1,
+            "shared": 0, "pad": 0, "ahead": 0, "running": 2, "waiting": 1, "preempted": 0,
+            "free_blocks": BLOCKS - 3, "computed": 10, "produced": 1,
         }
     ]  # fmt: skip
     assert log.changes == [("a", [0, 1], []), ("b", [7], [])]
@@ -117,7 +125,7 @@ def test_a_shared_block_is_held_and_counted_once(cache):
     seen, log = view(cache(6, {"a": [3, 4], "b": [3, 9]}), scheduler({"a": 20, "b": 17}))
     seen.count(0, step(1, 1))
     (kv,) = log.kvs
-    assert (kv["held"], kv["shared_slots"]) == (3 * BLOCK, BLOCK)
+    assert (kv["held"], kv["shared"]) == (3 * BLOCK, BLOCK)
     assert kv["stored"] == 20 + 17 + 2 - BLOCK
 
 
@@ -142,6 +150,7 @@ def test_blocks_given_back_are_lost(cache):
     tables["b"].append(1)
     seen.count(1, step(1))
     assert log.changes[2:] == [("a", [], [0, 1]), ("b", [1], [])]
+    assert log.ends == [("a", 11)]
 
 
 @both
@@ -154,16 +163,17 @@ def test_a_request_sent_back_to_wait_was_preempted(cache):
     seen.count(1, step(1))
     seen.count(2, step(1))
     assert [kv["preempted"] for kv in log.kvs] == [0, 1, 0]
+    assert log.ends == []
 
 
 @both
 def test_sizes_count_the_two_spare_blocks(cache):
-    facts = EngineFacts()
-    view(cache(10, {}), scheduler({}))[0].note_pool(facts)
-    assert facts == EngineFacts(
-        block_size=BLOCK, num_blocks=BLOCKS, bytes_per_slot=BYTES,
-        pool_bytes=(BLOCKS + 2) * BLOCK * BYTES,
-    )  # fmt: skip
+    layout = Layout()
+    view(cache(10, {}), scheduler({}))[0].lay_out(layout)
+    assert layout.rank.pool_bytes == (BLOCKS + 2) * BLOCK * BYTES
+    assert layout.group == CacheGroup(
+        block_tokens=BLOCK, bytes_per_token=BYTES, bytes_per_block=BLOCK * BYTES
+    )
 
 
 @both

@@ -103,4 +103,4 @@ def test_withheld_blocks_are_a_smaller_pool(model, tmp_path):
         assert window.facts.engine_kv_usage_peak == pytest.approx(summary.peak_reserved / 7 / BLOCK)
     assert found[0][:2] == found[1][:2]
     assert found[0][1] == 7 * BLOCK
-    assert at_point(whole(within), "all.r0").kv.column("pool_slots").max() == 12 * BLOCK
+    assert at_point(whole(within), "all.r0").kv.column("pool").max() == 12 * BLOCK

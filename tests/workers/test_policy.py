@@ -74,7 +74,7 @@ def runs(found, last=False):
     steps = {}
     for kv in found.kv:
         if kv.running and (last or kv.step not in steps):
-            steps[kv.step] = kv.reserved_slots // BLOCK
+            steps[kv.step] = kv.groups[0].held // BLOCK
     return [(blocks, len(list(same))) for blocks, same in groupby(steps.values())]
 
 

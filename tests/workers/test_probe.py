@@ -21,13 +21,28 @@ class Tensor:
         return SimpleNamespace(data_ptr=lambda: id(self), nbytes=lambda: 2 * self.length)
 
 
+class Layer:
+    """Of an attention layer, its backend."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def get_attn_backend(self):
+        return SimpleNamespace(get_name=lambda: self.name)
+
+
 def weights_bytes(parameters, folder):
     tensors = [Tensor(length) for length in parameters]
     model = SimpleNamespace(parameters=lambda: tensors, buffers=lambda: [])
     probe = Probe()
     probe.model_runner = SimpleNamespace(get_model=lambda: model, kv_caches=[])
     probe.model_config = SimpleNamespace(model=str(folder), dtype=SimpleNamespace(itemsize=2))
-    return probe.pagedbench_sizes().get("weights_bytes")
+    context = {"0": Layer("FLASH"), "1": Layer("FLASH"), "2": object()}
+    compilation = SimpleNamespace(static_forward_context=context)
+    probe.vllm_config = SimpleNamespace(compilation_config=compilation)
+    _, layout = probe.pagedbench_sizes()
+    assert layout["kernels"] == ["FLASH"]
+    return layout["ranks"][0]["weights_bytes"]
 
 
 @pytest.fixture

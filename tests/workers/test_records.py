@@ -8,8 +8,9 @@ import pytest
 from tests.workers.test_paged_view import Storage
 from traces.facts import EngineFacts, to_values
 from traces.job import Prompt
+from traces.layout import Rank
 from traces.reader import Damage, read
-from traces.records import Kv, Request
+from traces.records import Kv, Request, Slots
 from traces.writer import Writer
 from workers import torch_memory
 from workers.backend import Recorder
@@ -46,20 +47,20 @@ def test_a_storage_counts_once():
 
 
 def test_context_is_taken_once_warm_and_without_the_graphs():
-    facts = EngineFacts(graph_driver_bytes=30, graph_pool_bytes=5)
-    torch_memory.note_outside(facts, "load.end", 100)
-    assert (facts.context_bytes, facts.graph_bytes) == (None, None)
-    torch_memory.note_outside(facts, "warmup.end", 100)
+    facts, rank = EngineFacts(graph_driver_bytes=30, graph_pool_bytes=5), Rank()
+    torch_memory.note_outside(facts, rank, "load.end", 100)
+    assert rank == Rank()
+    torch_memory.note_outside(facts, rank, "warmup.end", 100)
     assert facts.outside_allocator_bytes == {"load.end": 100, "warmup.end": 100}
-    assert (facts.context_bytes, facts.graph_bytes) == (70, 35)
-    eager = EngineFacts()
-    torch_memory.note_outside(eager, "warmup.end", 100)
-    assert (eager.context_bytes, eager.graph_bytes) == (100, 0)
+    assert rank == Rank(context_bytes=70, graph_bytes=35)
+    torch_memory.note_outside(EngineFacts(), eager := Rank(), "warmup.end", 100)
+    assert eager == Rank(context_bytes=100, graph_bytes=0)
 
 
 def test_bytes_that_could_not_be_had_give_no_context():
-    facts = EngineFacts()
-    torch_memory.note_outside(facts, "warmup.end", None)
+    facts, rank = EngineFacts(), Rank()
+    torch_memory.note_outside(facts, rank, "warmup.end", None)
+    assert rank == Rank()
     assert to_values(facts) == {"outside_allocator_bytes.warmup.end": None}
 
 
@@ -80,8 +81,7 @@ def test_threads_may_share_a_trace(tmp_path):
 
         def write(first: int) -> None:
             for step in range(first, first + each):
-                writer.write(Kv(t=0, step=step, live_tokens=1, reserved_slots=1, pool_slots=1,
-                                running=1))  # fmt: skip
+                writer.write(Kv(t=0, step=step, groups=[Slots(1, 1)], pool=1, running=1))
                 if step % 7 == 0:
                     writer.flush()
 
@@ -109,7 +109,7 @@ def test_counts_are_of_the_ids_that_came_back(tmp_path):
 def test_without_kv_nothing_is_written_but_requests(tmp_path):
     with Writer(tmp_path / "t.jsonl", "test") as writer:
         recorder = Recorder(writer, record_kv=False)
-        recorder.kv(1, stored=1, held=2, running=1)
+        recorder.kv(1, Slots(2, 1), running=1)
         recorder.blocks(1, "a", gained=[1], lost=[])
     assert len(list(read(tmp_path / "t.jsonl"))) == 1
 
@@ -117,10 +117,10 @@ def test_without_kv_nothing_is_written_but_requests(tmp_path):
 def test_a_step_without_a_pool_is_its_own_pool(tmp_path):
     with Writer(tmp_path / "t.jsonl", "test") as writer:
         recorder = Recorder(writer, record_kv=True)
-        recorder.kv(1, stored=1, held=2, running=1)
-        recorder.kv(2, stored=1, held=2, running=1, pool=9, shared_slots=3)
+        recorder.kv(1, Slots(2, 1), running=1)
+        recorder.kv(2, Slots(2, 1, 3), 9, running=1)
     kvs = [r for r in read(tmp_path / "t.jsonl") if isinstance(r, Kv)]
-    assert [(kv.step, kv.pool_slots, kv.shared_slots) for kv in kvs] == [(1, 2, 0), (2, 9, 3)]
+    assert [(kv.step, kv.pool, kv.groups[0].shared) for kv in kvs] == [(1, 2, 0), (2, 9, 3)]
 
 
 def test_device_bytes_outside_the_allocator(monkeypatch):

@@ -21,7 +21,8 @@ EXPECTED = {
 def counted(ran: Ran) -> list[plans.Step]:
     """What the worker recorded."""
     return [
-        plans.Step(kv.live_tokens, kv.reserved_slots, kv.pad_slots, kv.running) for kv in ran.steps
+        plans.Step(kv.groups[0].stored, kv.groups[0].held, kv.groups[0].pad, kv.running)
+        for kv in ran.steps
     ]
 
 
@@ -35,8 +36,8 @@ def test_every_step_is_as_worked_out_by_hand(ran, backend):
 def test_reserved_slots_are_those_of_the_tensors_that_attention_read(ran, backend):
     found = ran(backend)
     shapes = [step["rows"] * step["slots"] for step in found.eyes("step")]
-    assert [kv.reserved_slots for kv in found.steps] == shapes
-    assert [kv.pool_slots for kv in found.kv] == [kv.reserved_slots for kv in found.kv]
+    assert [kv.groups[0].held for kv in found.steps] == shapes
+    assert [kv.pool for kv in found.kv] == [kv.groups[0].held for kv in found.kv]
 
 
 @pytest.mark.parametrize("backend", ROWS)
@@ -45,7 +46,7 @@ def test_live_tokens_are_those_that_attention_may_see(ran, backend):
     found = ran(backend)
     left = plans.rows_left(found.prompts, EXPECTED[backend][0])
     for kv, seen, rows in zip(found.steps, found.eyes("mask"), left, strict=True):
-        assert kv.live_tokens == sum(seen["visible"][row] for row in rows)
+        assert kv.groups[0].stored == sum(seen["visible"][row] for row in rows)
 
 
 @pytest.mark.parametrize("backend", ROWS)
@@ -53,7 +54,7 @@ def test_nothing_is_live_between_batches(ran, backend):
     found = ran(backend)
     idle = [kv for kv in found.kv if not kv.running]
     held = plans.ROWS * MAX_LENGTH if backend == "hf-static" else 0
-    assert [(kv.live_tokens, kv.reserved_slots) for kv in idle] == [(0, held)] * len(idle)
+    assert [(kv.groups[0].stored, kv.groups[0].held) for kv in idle] == [(0, held)] * len(idle)
     assert len(idle) == len(found.eyes("batch"))
     assert found.kv[-1] in idle
 
@@ -72,7 +73,7 @@ def test_each_row_has_one_request_at_a_time(ran, backend):
 def test_the_budget_holds_and_is_used(ran, backend):
     found, budget = ran(backend), plans.PLANS["distinct"].budget(backend)
     taken = max(batch["bytes"] for batch in found.eyes("batch"))
-    assert taken == max(kv.reserved_slots for kv in found.kv) * BYTES_PER_SLOT
+    assert taken == max(kv.groups[0].held for kv in found.kv) * BYTES_PER_SLOT
     assert taken <= budget
     assert found.facts["batch"] == EXPECTED[backend][0][0]
     if backend == "hf-static":
@@ -84,5 +85,5 @@ def test_bytes_per_slot_are_those_of_the_storages(ran, backend):
     found = ran(backend)
     last = found.eyes("batch")[-1]
     assert last["bytes"] == last["rows"] * last["slots"] * BYTES_PER_SLOT
-    assert found.facts["bytes_per_slot"] == BYTES_PER_SLOT
+    assert found.layout.group.bytes_per_token == BYTES_PER_SLOT
     assert found.facts["formula_bytes_per_slot"] == BYTES_PER_SLOT

@@ -11,8 +11,9 @@ from measure.kv import summarize
 from measure.ledger import close_ledger
 from measure.merge import merge
 from tests.workers.plans import prompts
+from traces.layout import CacheGroup, Layout
 from traces.reader import read
-from traces.records import Alloc, Facts, Phase
+from traces.records import Alloc, Phase
 from traces.writer import Writer
 from workers.backend import Recorder
 from workers.hf_rows import RowSteps
@@ -61,7 +62,7 @@ def record(path, state, record_kv=True):
             state.inactive_split = pieces
             steps(np.zeros((1, stored)), None)
         writer.write(Phase(t=steps.now, name="run", edge="end"))
-        writer.write(Facts(t=steps.now, values={"kv_layout": "dynamic", "bytes_per_slot": 100}))
+        recorder.layout(Layout(kind="dynamic", groups=[CacheGroup(bytes_per_token=100)]))
     return list(read(path))
 
 

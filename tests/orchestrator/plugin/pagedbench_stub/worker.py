@@ -12,6 +12,8 @@ from traces import clock
 from traces.errors import Problem
 from traces.facts import EngineFacts
 from traces.job import Job, Prompt
+from traces.layout import CacheGroup, Layout
+from traces.records import Slots
 from workers.backend import Came, Recorder, Tell
 
 SLEEP = "import time; time.sleep(600)"
@@ -42,7 +44,7 @@ class Worker:
         print(self.options.get("say", "importing nothing"), flush=True)
 
     def open(self) -> None:
-        self.recorder.facts(EngineFacts(bytes_per_slot=256, kv_layout="dynamic"))
+        pass
 
     def submit(self, prompt: Prompt, due: int) -> None:
         self.queue.append(prompt)
@@ -53,7 +55,7 @@ class Worker:
         start = clock.now()
         for step, token in enumerate(ids, start=1):
             stored = len(prompt.prompt_ids) + step - 1
-            self.recorder.kv(clock.now(), stored, stored, running=1)
+            self.recorder.kv(clock.now(), Slots(stored, stored), running=1)
             time.sleep(self.options.get("step_s", 0.001))
             self._misbehave(prompt)
             ended = step == prompt.output_tokens
@@ -66,6 +68,9 @@ class Worker:
 
     def memory(self, where: str) -> None:
         self.recorder.alloc(where)
+
+    def layout(self) -> Layout:
+        return Layout(kind="dynamic", groups=[CacheGroup(bytes_per_token=256)])
 
     def facts(self) -> EngineFacts:
         return EngineFacts(extras={"environment": sorted(os.environ)})
@@ -82,7 +87,7 @@ class Worker:
         if leave := self.options.get("leave"):
             subprocess.Popen([sys.executable, "-c", STUBBORN], **LEAVE[leave])
         while "hold" in self.options and Path(self.options["hold"]).exists():
-            self.recorder.kv(clock.now(), 1, 1, running=1)
+            self.recorder.kv(clock.now(), Slots(1, 1), running=1)
             time.sleep(0.01)
         self._act(self.options.get("act"))
 
