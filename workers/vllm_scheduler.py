@@ -155,6 +155,9 @@ class _Recording:
 
     def reset_prefix_cache(self, *args: Any, **kwargs: Any) -> Any:
         """Done after each batch: the gauge's peak is of one, even if it stood idle on the way."""
+        if not self._flying:  # of a batch that was given up no later step would tell
+            self._end(clock.now())
+            self._settle(clock.now())
         self._gauge = 0.0
         withheld = len(self._withheld)
         self._release()  # the engine resets its cache only while nobody holds a block

@@ -119,6 +119,8 @@ def test_an_engine_in_a_process_of_its_own_is_waited_for_and_ends_too(model, tmp
     assert max(kv.running for kv in found.kv) == len(PROMPTS)
     assert found.kv[-1].running == 0
     assert found.facts["overshoot_s"] < 2
+    most = max(kv.groups[0].held / kv.pool for kv in found.kv)
+    assert found.facts["engine_kv_usage_peak"] == pytest.approx(most)
     for name, request in found.requests.items():
         assert request.token_ids == whole.outputs[name][: len(request.token_ids)]
         assert request.last is None or request.last <= request.arrive + BUDGET_S * 1e9
