@@ -8,7 +8,7 @@ from measure.merge import merge
 from report.blockmap import MOST, block_map, drawing
 from tests.measure import simulate
 from tests.measure.folder import at, contiguous, paged, request, told
-from traces.records import Blocks, Facts, Phase, Record
+from traces.records import Blocks, Facts, LaidOut, Phase, Record
 
 
 def drawn(records: list[Record]) -> Any:
@@ -38,7 +38,7 @@ def test_a_static_row_is_as_long_as_it_was_made():
 
 
 def test_a_killed_static_cache_is_as_long_as_what_it_held():
-    untold = [record for record in contiguous() if not isinstance(record, Facts)]
+    untold = [record for record in contiguous() if not isinstance(record, Facts | LaidOut)]
     assert drawn(untold)["long"] == [[100], [100]]
 
 
