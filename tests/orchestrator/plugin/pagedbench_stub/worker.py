@@ -1,5 +1,6 @@
 """The worker: echoes the prompt's ids, one a step, and does at its third step what it is told."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from traces import clock
 from traces.errors import Problem
 from traces.facts import EngineFacts
 from traces.job import Job, Prompt
+from traces.kv import bytes_per_token
 from traces.layout import CacheGroup, Layout
 from traces.records import Slots
 from workers.backend import Came, Recorder, Tell
@@ -36,6 +38,7 @@ class Worker:
 
     def __init__(self, job: Job, recorder: Recorder) -> None:
         self.options = job.options
+        self.job = job
         self.recorder = recorder
         self.steps = 0
         self.queue: list[Prompt] = []
@@ -70,7 +73,11 @@ class Worker:
         self.recorder.alloc(where)
 
     def layout(self) -> Layout:
-        return Layout(kind="dynamic", groups=[CacheGroup(bytes_per_token=256)])
+        model = json.loads(Path(self.job.model, "config.json").read_bytes())
+        head = model.get("head_dim") or model["hidden_size"] // model["num_attention_heads"]
+        sizes = model["num_hidden_layers"], model["num_key_value_heads"], head
+        token = bytes_per_token(*sizes, self.job.dtype)
+        return Layout(kind="dynamic", groups=[CacheGroup(bytes_per_token=token)])
 
     def facts(self) -> EngineFacts:
         return EngineFacts(extras={"environment": sorted(os.environ)})
