@@ -14,7 +14,7 @@ import numpy as np
 from measure.columns import Columns, Floats, Ints
 from measure.result import TokensBy
 from measure.timeline import Timeline
-from measure.tokens import SECOND, TokenSteps, token_steps
+from measure.tokens import SECOND, TokenSteps, step_places, token_steps
 from traces.records import Request
 
 
@@ -146,6 +146,5 @@ def _derived(kv: Columns, long: list[Request]) -> Gaps | None:
 
 def step_begins(kv: Columns) -> Ints:
     """When each step began to execute, and when the engine fell idle."""
-    step, idle = kv.column("step"), kv.column("running") == 0
-    begins: Ints = kv.times()[idle | (np.diff(step, prepend=-1) != 0)]
+    begins: Ints = kv.times()[step_places(kv)]
     return begins

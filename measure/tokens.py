@@ -9,8 +9,9 @@ then a request's tokens after its first are spread evenly up to its last.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from measure.columns import Bools, Floats, Ints
+from measure.columns import Bools, Columns, Floats, Ints
 from measure.timeline import Timeline
 from traces.records import Request
 
@@ -63,14 +64,20 @@ def token_steps(timeline: Timeline, until: int | None = None) -> TokenSteps:
     """
     begin, end = timeline.window("run") or (0, 0)
     kv = timeline.kv.between(begin, end)
-    t, step, running = kv.times(), kv.column("step"), kv.column("running")
-    idle = running == 0
-    first = np.flatnonzero((np.diff(step, prepend=-1) != 0) | (np.diff(idle, prepend=0) == 1))
+    first = step_places(kv)
+    t = kv.times()[first]
     found = TokenSteps(
-        t[first], np.append(t[first][1:], end)[: len(first)], running[first],
+        t, np.append(t[1:], end)[: len(first)], kv.column("running")[first],
         kv.column("produced")[first],
     )  # fmt: skip
     return found.where((found.running > 0) & (found.end <= (end if until is None else until)))
+
+
+def step_places(kv: Columns) -> NDArray[np.intp]:
+    """Where the records are with which a step began to execute, or that found the engine idle."""
+    return np.flatnonzero(
+        (kv.column("running") == 0) | (np.diff(kv.column("step"), prepend=-1) != 0)
+    )
 
 
 def full_load(steps: TokenSteps, requests: list[Request]) -> FullLoad:

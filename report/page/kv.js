@@ -113,12 +113,22 @@ function drawWaste() {
   });
 }
 
+// What a cell held, and within it what was stored in it, on axes n; a slot is `size` of their unit.
+function slotLines(cell, n, stored, size, hovertemplate) {
+  const { kv } = cell.picture;
+  const hue = cellColor(cell);
+  const line = (name, slots, width, opacity) => ({
+    type: "scatter", mode: "lines", name, x: kv.t.map((t) => t - kv.t[0]), y: slots.map((one) => (one === null ? null : one * size)), xaxis: `x${n}`, yaxis: `y${n}`,
+    line: { color: hue, width, shape: "hv" }, fill: "tozeroy", fillcolor: faded(hue, opacity), showlegend: false, hovertemplate,
+  });
+  return [line("held", kv.held, 1.5, 0.15), line(stored, kv.live, 0.5, 0.75)];
+}
+
 function drawKv() {
   plot("kv", () => {
     const cells = seen().filter((cell) => cell.picture.kv);
     const layout = { height: 60 + 175 * cells.length, annotations: [], margin: { ...base().margin, t: 4 } };
     const traces = cells.flatMap((cell, i) => {
-      const { kv } = cell.picture;
       const n = i ? i + 1 : "";
       const rest = 1 / Math.max(1, cells.length);
       layout[`yaxis${n}`] = axis({ title: { text: "slots" }, rangemode: "tozero", domain: [1 - (i + 1) * rest + 0.14 * rest, 1 - i * rest - 0.16 * rest] });
@@ -127,14 +137,7 @@ function drawKv() {
         xref: `x${n} domain`, yref: `y${n} domain`, x: 0, y: 1.02, xanchor: "left", yanchor: "bottom", showarrow: false,
         text: `<b>${escaped(cell.label)}</b>`, font: { color: cellColor(cell) },
       });
-      const x = kv.t.map((t) => t - kv.t[0]);
-      const hue = cellColor(cell);
-      const line = { type: "scatter", mode: "lines", x, xaxis: `x${n}`, yaxis: `y${n}`, showlegend: false };
-      return [
-        { ...line, name: "held", y: kv.held, line: { color: hue, width: 1.5, shape: "hv" }, fill: "tozeroy", fillcolor: faded(hue, 0.15), hovertemplate: "%{y:,d}" },
-        { ...line, name: "live", y: kv.live, line: { color: hue, width: 0.5, shape: "hv" }, fill: "tozeroy", fillcolor: faded(hue, 0.75), hovertemplate: "%{y:,d}" },
-        { ...line, name: "requests in flight", y: kv.running, visible: false },
-      ];
+      return slotLines(cell, n, "live", 1, "%{y:,d}");
     });
     layout.hovermode = "x unified";
     return { traces, layout };

@@ -24,8 +24,6 @@ function policiesPlot(cells) {
   };
   const traces = cells.flatMap((cell, i) => {
     const n = i ? 2 : "";
-    const { kv } = cell.picture;
-    const hue = cellColor(cell);
     layout[`xaxis${n}`] = axis({
       title: { text: "seconds of the run" }, range: [0, seconds * 1.01], anchor: `y${n}`, domain: stacked ? [0, 1] : i ? [0.53, 1] : [0, 0.47],
     });
@@ -34,16 +32,9 @@ function policiesPlot(cells) {
     });
     layout.annotations.push({
       xref: `x${n} domain`, yref: `y${n} domain`, x: 0, y: 1.02, xanchor: "left", yanchor: "bottom", showarrow: false,
-      text: `<b>${escaped(cell.label)}</b>`, font: { color: hue },
+      text: `<b>${escaped(cell.label)}</b>`, font: { color: cellColor(cell) },
     });
-    const line = {
-      type: "scatter", mode: "lines", x: kv.t.map((t) => t - kv.t[0]), xaxis: `x${n}`, yaxis: `y${n}`, showlegend: false, fill: "tozeroy",
-      hovertemplate: `%{y:.3~g} ${unit.unit}`,
-    };
-    return [
-      { ...line, name: "held", y: kv.held.map((slots) => slots * size(cell)), line: { color: hue, width: 1.5, shape: "hv" }, fillcolor: faded(hue, 0.15) },
-      { ...line, name: "stored", y: kv.live.map((slots) => slots * size(cell)), line: { color: hue, width: 0.5, shape: "hv" }, fillcolor: faded(hue, 0.75) },
-    ];
+    return slotLines(cell, n, "stored", size(cell), `%{y:.3~g} ${unit.unit}`);
   });
   return { traces, layout };
 }
